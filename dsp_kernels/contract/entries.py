@@ -1,0 +1,38 @@
+"""What a line of the generated tables is made of."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class ScopeEntry(NamedTuple):
+    """A kind of thing that has parameters, and how many of it there are."""
+
+    name: str
+    count: int
+    osc: str
+
+
+class ParamEntry(NamedTuple):
+    """One float of a scope's snapshot; ``osc`` holds ``{index}`` where the scope has several."""
+
+    scope: str
+    name: str
+    id: int
+    kind: str
+    unit: str
+    minimum: float
+    maximum: float
+    default: float
+    ramp_ms: float
+    choices: tuple[str, ...]
+    moved_by: tuple[str, ...]
+    osc: str
+
+
+class FeatureEntry(NamedTuple):
+    """One entry, ``count`` floats wide, of a feature or meter record."""
+
+    name: str
+    count: int
+    unit: str
