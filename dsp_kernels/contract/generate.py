@@ -192,6 +192,9 @@ def _python(contract: Contract) -> str:
         "",
         f'CONTRACT_ID = "{contract.contract_id}"',
         f"ANALYSIS = {dict(contract.analysis)!r}",
+        "ROLES = (",
+        *(f"    {role!r}," for role in contract.roles),
+        ")",
         "SCOPES = (",
     ]
     lines += [f"    ScopeEntry({s.name!r}, {s.count}, {s.osc!r})," for s in contract.scopes]
@@ -247,7 +250,7 @@ def _value(param: Param, value: float) -> str:
 
 
 def _features_md(contract: Contract) -> str:
-    lines = ["# Features and meters", "", NOTICE, ""]
+    lines = ["# Roles, features and meters", "", NOTICE, "", "## Roles", "", ", ".join(f"`{r}`" for r in contract.roles), ""]
     for title, entries in (
         ("Features of a channel, each hop", contract.features),
         ("Meters of a channel", contract.channel_meters),

@@ -89,6 +89,7 @@ class Contract:
     contract_id: str
     scopes: tuple[Scope, ...]
     sections: tuple[Section, ...]
+    roles: tuple[str, ...]
     analysis: Mapping[str, float]
     features: tuple[Feature, ...]
     channel_meters: tuple[Feature, ...]
@@ -115,6 +116,7 @@ def load(params_file: Path = PARAMS_FILE, features_file: Path = FEATURES_FILE) -
         contract_id=_contract_id(params_bytes, features_bytes),
         scopes=scopes,
         sections=_sections(params, {s.name for s in scopes}, params_file.name),
+        roles=tuple(features["roles"]),
         analysis=features["analysis"],
         features=_features(features, "feature", features_file.name),
         channel_meters=_features(features, "channel_meter", features_file.name),

@@ -3,8 +3,31 @@
 # ruff: noqa: E501
 from ..entries import FeatureEntry, ParamEntry, ScopeEntry
 
-CONTRACT_ID = "b47f9ce78261"
+CONTRACT_ID = "4ebca0c510dd"
 ANALYSIS = {'hop_ms': 10, 'fft_ms_at_least': 20, 'n_mel': 40, 'n_mfcc': 13, 'n_bark': 24, 'silence_dbfs': -100.0}
+ROLES = (
+    'speech',
+    'vocal_lead',
+    'vocal_backing',
+    'kick',
+    'snare',
+    'hihat',
+    'tom',
+    'cymbal',
+    'drums',
+    'percussion',
+    'bass',
+    'elec_guitar',
+    'ac_guitar',
+    'piano',
+    'synth',
+    'strings',
+    'brass',
+    'woodwind',
+    'playback',
+    'ambience',
+    'other',
+)
 SCOPES = (
     ScopeEntry('channel', 32, 'ch'),
     ScopeEntry('group', 8, 'automix'),
