@@ -1,4 +1,4 @@
-"""Compiles the kernels: as the cffi extension ``dsp_kernels._native``, or as a plain shared library for other rooms' tests.
+"""Compiles the kernels: as the cffi extension ``dsp_kernels._native``, or as a plain shared library for tests.
 
 ``python -m dsp_kernels.build_ffi`` builds the extension in place; ``CC`` chooses the compiler.
 """
@@ -81,9 +81,7 @@ def extension(module: str, headers: list[Path], sources: list[Path], include: st
 
 def native_builder() -> FFI:
     """Return the builder of ``dsp_kernels._native``."""
-    return extension(
-        "dsp_kernels._native", kernel_headers(), kernel_sources(), '#include "evenhand/evenhand.h"'
-    )
+    return extension("dsp_kernels._native", kernel_headers(), kernel_sources(), '#include "evenhand/evenhand.h"')
 
 
 def build_library(
@@ -116,7 +114,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m dsp_kernels.build_ffi", description=__doc__)
     parser.add_argument("--library", type=Path, metavar="FILE", help="build this shared library instead")
     parser.add_argument("--cc", default=os.environ.get("CC", "cc"), help="compiler of the library")
-    parser.add_argument("--flag", action="append", default=[], help="one more compiler flag, as --flag=-fsanitize=address")
+    parser.add_argument(
+        "--flag", action="append", default=[], help="one more compiler flag, as --flag=-fsanitize=address"
+    )
     options = parser.parse_args(arguments)
     try:
         if options.library:

@@ -1,4 +1,4 @@
-"""The kernels for Python: the compiled library, errors as exceptions, and a bank driver for tests, training and tools."""
+"""The kernels for Python: the compiled library, errors as exceptions, and a driver for one kernel."""
 
 from __future__ import annotations
 

@@ -48,7 +48,12 @@ def placed_params(contract: Contract, scope: str) -> Iterator[tuple[Param, int]]
 
 
 def _header(contract: Contract) -> str:
-    lines = [f"// {NOTICE}", "// Every field of a parameter struct is a float: toggles 0 or 1, choices an index.", "#pragma once", ""]
+    lines = [
+        f"// {NOTICE}",
+        "// Every field of a parameter struct is a float: toggles 0 or 1, choices an index.",
+        "#pragma once",
+        "",
+    ]
     lines += ["enum {"]
     lines += [f"    EH_N_{s.name.upper()} = {s.count}," for s in contract.scopes]
     lines += [
@@ -66,7 +71,11 @@ def _header(contract: Contract) -> str:
         for param in section.params:
             if param.kind == "choice":
                 names = [f"EH_{section.name}_{param.field}_{c}".upper() for c in param.choices]
-                lines += ["", f"// {param.name}", "enum { " + ", ".join(f"{n} = {i}" for i, n in enumerate(names)) + " };"]
+                lines += [
+                    "",
+                    f"// {param.name}",
+                    "enum { " + ", ".join(f"{n} = {i}" for i, n in enumerate(names)) + " };",
+                ]
     for section in contract.sections:
         lines += ["", f"// {section.doc}", "typedef struct {"]
         lines += [f"    float {p.field};  // {p.doc}" for p in section.params]
@@ -123,10 +132,18 @@ def _source(contract: Contract) -> str:
                 f"  // {param.name_at(n)}"
             ]
         lines += ["};"]
-    lines += ["", "static const struct {", "    size_t offset, stride, n_fields, count;", "    const field *fields;", "} scopes[] = {"]
+    lines += [
+        "",
+        "static const struct {",
+        "    size_t offset, stride, n_fields, count;",
+        "    const field *fields;",
+        "} scopes[] = {",
+    ]
     for s in contract.scopes:
         n_fields = sum(1 for _ in placed_params(contract, s.name))
-        lines += [f"    {{offsetof(eh_params, {s.name}), sizeof(eh_{s.name}_scope), {n_fields}, {s.count}, {s.name}_fields}},"]
+        lines += [
+            f"    {{offsetof(eh_params, {s.name}), sizeof(eh_{s.name}_scope), {n_fields}, {s.count}, {s.name}_fields}},"
+        ]
     lines += [
         "};",
         "",
@@ -202,7 +219,8 @@ def _python(contract: Contract) -> str:
     for scope in contract.scopes:
         for param, n in placed_params(contract, scope.name):
             lines += [
-                f"    ParamEntry({scope.name!r}, {param.name_at(n)!r}, 0x{param.id:04X}, {param.kind!r}, {param.unit!r}, "
+                f"    ParamEntry({scope.name!r}, {param.name_at(n)!r}, 0x{param.id:04X}, "
+                f"{param.kind!r}, {param.unit!r}, "
                 f"{param.minimum!r}, {param.maximum!r}, {param.default[n - 1]!r}, {param.ramp_ms!r}, "
                 f"{param.choices!r}, {param.moved_by!r}, {_osc(scope, param, n)!r}),"
             ]
@@ -231,7 +249,10 @@ def _parameters_md(contract: Contract) -> str:
     for scope in contract.scopes:
         count = f" (1 to {scope.count})" if scope.count > 1 else ""
         lines += ["", f"## {scope.name}{count}", "", scope.doc, ""]
-        lines += ["| parameter | OSC | unit | range | default | ramp ms | also moved by | what it does |", "|---|---|---|---|---|---|---|---|"]
+        lines += [
+            "| parameter | OSC | unit | range | default | ramp ms | also moved by | what it does |",
+            "|---|---|---|---|---|---|---|---|",
+        ]
         for section in contract.sections_of(scope.name):
             for param in section.params:
                 default = " ".join(_value(param, v) for v in dict.fromkeys(param.default))
@@ -250,14 +271,25 @@ def _value(param: Param, value: float) -> str:
 
 
 def _features_md(contract: Contract) -> str:
-    lines = ["# Roles, features and meters", "", NOTICE, "", "## Roles", "", ", ".join(f"`{r}`" for r in contract.roles), ""]
+    lines = [
+        "# Roles, features and meters",
+        "",
+        NOTICE,
+        "",
+        "## Roles",
+        "",
+        ", ".join(f"`{r}`" for r in contract.roles),
+        "",
+    ]
     for title, entries in (
         ("Features of a channel, each hop", contract.features),
         ("Meters of a channel", contract.channel_meters),
         ("Meters of a bus", contract.bus_meters),
     ):
         lines += [f"## {title}", "", "| first | name | count | unit | what it is |", "|---|---|---|---|---|"]
-        lines += [f"| {_first(entries, i)} | `{e.name}` | {e.count} | {e.unit} | {e.doc} |" for i, e in enumerate(entries)]
+        lines += [
+            f"| {_first(entries, i)} | `{e.name}` | {e.count} | {e.unit} | {e.doc} |" for i, e in enumerate(entries)
+        ]
         lines += [""]
     return "\n".join(lines)
 

@@ -214,11 +214,7 @@ def _features(features: Mapping[str, Any], table: str, file: str) -> tuple[Featu
     entries = []
     for entry in features[table]:
         _check_unit(entry["name"], entry["unit"], f"{file}: {entry['name']}")
-        entries.append(
-            Feature(
-                name=entry["name"], count=entry.get("count", 1), unit=entry["unit"], doc=entry["doc"]
-            )
-        )
+        entries.append(Feature(name=entry["name"], count=entry.get("count", 1), unit=entry["unit"], doc=entry["doc"]))
     if len({e.name for e in entries}) != len(entries):
         raise ContractError(f"{file}: a {table} stands there twice")
     return tuple(entries)

@@ -68,9 +68,7 @@ def assert_keeps_the_bank_promises(
         assert np.isfinite(make().process(hostile, out_lanes=out_lanes)).all(), f"{name} do not stay finite"
 
 
-def _assert_in_place_and_tail(
-    make: Callable[[], Kernel], x: NDArray[np.float32], whole: NDArray[np.float32]
-) -> None:
+def _assert_in_place_and_tail(make: Callable[[], Kernel], x: NDArray[np.float32], whole: NDArray[np.float32]) -> None:
     kernel = make()
     buffer = np.concatenate([x, np.full((8, x.shape[1]), 7.0, np.float32)])
     pointer = kernel.pointer(buffer)

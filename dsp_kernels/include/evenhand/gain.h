@@ -21,10 +21,9 @@ enum { EH_MAX_BUSES = 16 };
 typedef struct {
     float sample_rate_hz;
     int n_lanes, n_buses;
-    float gain_lin[EH_MAX_LANES][EH_MAX_BUSES];
-    float step_lin[EH_MAX_LANES][EH_MAX_BUSES];
     float target_lin[EH_MAX_LANES][EH_MAX_BUSES];
-    int32_t ramp_left[EH_MAX_LANES];
+    float step_lin[EH_MAX_LANES][EH_MAX_BUSES];           // the gain is target - step * ramp_left
+    int32_t ramp_left[EH_MAX_LANES];                      // frames
     uint32_t active[EH_MAX_LANES / EH_LANES_PER_VECTOR];  // bit v: a gain into bus vector v is not zero
 } eh_mix;
 
@@ -32,6 +31,7 @@ eh_status eh_mix_init(eh_mix *m, float sample_rate_hz, int n_lanes, int n_buses)
 void eh_mix_set(eh_mix *m, int lane, const float *gain_lin, float ramp_ms) EH_RT;     // n_buses gains
 void eh_mix_reset(eh_mix *m) EH_RT;
 void eh_mix_process(eh_mix *m, const float *in, float *out, size_t n_frames) EH_RT;
+float eh_mix_gain_lin(const eh_mix *m, int lane, int bus, size_t n_frames_ahead) EH_RT;  // what process will apply then
 
 // Constant-power pan of a mono channel: gain_lin[0] left, [1] right; 0 dB at the centre is -3 dB into each side.
 void eh_pan_mono(float position, float *gain_lin) EH_RT;
