@@ -39,7 +39,7 @@ void eh_gain_process(eh_gain *g, const float *in, float *out, size_t n_frames) {
         if (*left > 0) {
             // Counted back from the target: no rounding adds up on the way.
             const v4 step = v4_load(g->step_lin + first), target = v4_load(g->target_lin + first);
-            for (; n < n_frames && *left > 0; n++, x += stride, y += stride) {
+            for (; n<n_frames && * left> 0; n++, x += stride, y += stride) {
                 gain = v4_fnma(step, v4_set1((float)--*left), target);
                 v4_store(y, v4_load(x) * gain);
             }

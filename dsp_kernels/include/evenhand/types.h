@@ -4,7 +4,8 @@
 // A mono channel is one lane; a stereo channel is a linked pair, an even lane and the next.
 // Kernels are banks over all lanes. init may refuse and is for the control side; set, reset and process are real-time
 // safe. process accepts in == out, does not depend on how the caller cuts the audio into blocks, and never reads or
-// writes past n_frames * n_lanes. These headers hold plain structs, enums and prototypes only: cffi reads the same files.
+// writes past n_frames * n_lanes. These headers hold plain structs, enums and prototypes only: cffi reads the same
+// files.
 #pragma once
 
 #include <stddef.h>
@@ -32,5 +33,5 @@ typedef enum {
 } eh_status;
 
 // Denormal numbers cost up to a hundred times the cycles: flushed in every thread that runs kernels.
-unsigned eh_denormals_flush(void) EH_RT;              // returns what restore needs
+unsigned eh_denormals_flush(void) EH_RT;  // returns what restore needs
 void eh_denormals_restore(unsigned control) EH_RT;
