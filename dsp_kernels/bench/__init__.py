@@ -1,0 +1,1 @@
+"""Speed of the kernels: nanoseconds, instruction counts and ratios, never a pass or fail."""
