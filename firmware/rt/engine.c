@@ -87,7 +87,7 @@ static eh_status lay_out(eh_engine *e, const eh_engine_config *c, arena_cursor *
     void *bus_eq = take(arena, eh_eq_size_bytes(EH_N_OUTPUTS, N_BUS_SECTIONS));
     void *limiter = take(arena, eh_limiter_size_bytes(EH_N_OUTPUTS));
     void *loudness = take(arena, eh_loudness_size_bytes(rate_hz));
-    void *taps = take(arena, eh_taps_size_bytes(n_tap_lanes));
+    void *taps = take(arena, eh_tap_ring_size_bytes(n_tap_lanes));
     void *features = take(arena, eh_features_size_bytes(rate_hz, c->n_channels));
     float *x = take(arena, block_bytes(n_lanes));
     float *buses = take(arena, block_bytes(N_BUSES));
@@ -106,7 +106,7 @@ static eh_status lay_out(eh_engine *e, const eh_engine_config *c, arena_cursor *
     e->key = key;
     e->send = send;
     e->wet = wet;
-    eh_taps_init(&e->taps, n_tap_lanes, taps);
+    eh_tap_ring_init(&e->taps, n_tap_lanes, taps);
     const eh_status status[] = {
         eh_gain_init(&e->trim, rate_hz, n_lanes),
         eh_align_init(&e->align, rate_hz, n_lanes, align),
@@ -305,11 +305,11 @@ static void heal_outputs(eh_engine *e, size_t n_frames) {
 }
 
 static void process_strips(eh_engine *e, size_t n_frames) {
-    const int has_room = eh_taps_has_room(&e->taps, n_frames);
+    const int has_room = eh_tap_ring_has_room(&e->taps, n_frames);
     eh_gain_process(&e->trim, e->x, e->x, n_frames);
     eh_align_process(&e->align, e->x, e->x, n_frames);
     eh_meters_process(&e->input_meters, e->x, n_frames);
-    if (has_room) eh_taps_put_input(&e->taps, tap_of_channels(e, n_frames), n_frames);
+    if (has_room) eh_tap_ring_put_input(&e->taps, tap_of_channels(e, n_frames), n_frames);
     eh_eq_process(&e->hpf, e->x, e->x, n_frames);
     eh_gate_process(&e->gate, e->x, e->x, n_frames);
     eh_eq_process(&e->eq, e->x, e->x, n_frames);
@@ -317,8 +317,8 @@ static void process_strips(eh_engine *e, size_t n_frames) {
     eh_saturation_process(&e->saturation, e->x, e->x, n_frames);
     heal_strips(e, n_frames);
     if (has_room) {
-        eh_taps_put_strip(&e->taps, tap_of_channels(e, n_frames), n_frames);
-        eh_taps_commit(&e->taps, n_frames);
+        eh_tap_ring_put_strip(&e->taps, tap_of_channels(e, n_frames), n_frames);
+        eh_tap_ring_commit(&e->taps, n_frames);
     }
 }
 
@@ -428,9 +428,9 @@ int eh_engine_analyse(eh_engine *e) {
     const unsigned control = eh_denormals_flush();
     const float *input, *strip;
     int n_hops = 0;
-    for (size_t n; (n = eh_taps_peek(&e->taps, &input, &strip)) > 0;) {
+    for (size_t n; (n = eh_tap_ring_peek(&e->taps, &input, &strip)) > 0;) {
         n_hops += eh_features_process(&e->features, input, strip, e->n_tap_lanes, n);
-        eh_taps_consume(&e->taps, n);
+        eh_tap_ring_consume(&e->taps, n);
     }
     eh_denormals_restore(control);
     return n_hops;

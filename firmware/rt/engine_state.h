@@ -3,7 +3,7 @@
 
 #include "engine.h"
 #include "mailbox.h"
-#include "taps.h"
+#include "tap_ring.h"
 
 // Buses in the order of the mix: the outputs first, then what feeds the effects.
 enum {
@@ -55,7 +55,7 @@ struct eh_engine {
     eh_limiter limiter;
     eh_loudness loudness;
     eh_meters input_meters, output_meters, bus_meters;
-    eh_taps taps;
+    eh_tap_ring taps;
     eh_features features;
 
     uint32_t n_bad[EH_MAX_LANES], n_clipped[EH_MAX_LANES];

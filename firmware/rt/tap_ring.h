@@ -13,15 +13,15 @@ typedef struct {
     int n_lanes;
     atomic_size_t n_written, n_read;  // frames since reset
     atomic_size_t n_dropped;
-} eh_taps;
+} eh_tap_ring;
 
-size_t eh_taps_size_bytes(int n_lanes);
-void eh_taps_init(eh_taps *t, int n_lanes, void *memory);
+size_t eh_tap_ring_size_bytes(int n_lanes);
+void eh_tap_ring_init(eh_tap_ring *t, int n_lanes, void *memory);
 // Writer: room for n_frames? If not, they are counted as dropped. Then both taps, each once, then commit.
-int eh_taps_has_room(eh_taps *t, size_t n_frames) EH_RT;
-void eh_taps_put_input(eh_taps *t, const float *frames, size_t n_frames) EH_RT;
-void eh_taps_put_strip(eh_taps *t, const float *frames, size_t n_frames) EH_RT;
-void eh_taps_commit(eh_taps *t, size_t n_frames) EH_RT;
+int eh_tap_ring_has_room(eh_tap_ring *t, size_t n_frames) EH_RT;
+void eh_tap_ring_put_input(eh_tap_ring *t, const float *frames, size_t n_frames) EH_RT;
+void eh_tap_ring_put_strip(eh_tap_ring *t, const float *frames, size_t n_frames) EH_RT;
+void eh_tap_ring_commit(eh_tap_ring *t, size_t n_frames) EH_RT;
 // Reader: what lies ready without wrapping; then how much of it was used.
-size_t eh_taps_peek(const eh_taps *t, const float **input, const float **strip);
-void eh_taps_consume(eh_taps *t, size_t n_frames);
+size_t eh_tap_ring_peek(const eh_tap_ring *t, const float **input, const float **strip);
+void eh_tap_ring_consume(eh_tap_ring *t, size_t n_frames);
