@@ -1,4 +1,4 @@
-// Peak and RMS of each lane.
+// Peak and RMS of each lane. RMS is that of the samples: a full-scale sine reads -3.01 dBFS.
 #pragma once
 
 #include "types.h"
@@ -6,11 +6,11 @@
 typedef struct {
     float sample_rate_hz;
     int n_lanes;
-    int32_t phase;
-    float rms_coeff;
-    float peak_lin[EH_MAX_LANES];      // since the last read
-    float accumulated[EH_MAX_LANES];   // sum of squares since the last tick
-    float mean_square[EH_MAX_LANES];   // one-pole, 300 ms
+    int32_t phase;                    // frames since the last tick; one each 16 frames
+    float rms_coeff;                  // of a tick
+    float peak_lin[EH_MAX_LANES];     // since the last read
+    float accumulated[EH_MAX_LANES];  // sum of squares since the last tick
+    float mean_square[EH_MAX_LANES];  // one-pole, 300 ms
 } eh_meters;
 
 eh_status eh_meters_init(eh_meters *m, float sample_rate_hz, int n_lanes);
