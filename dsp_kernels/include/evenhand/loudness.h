@@ -27,7 +27,8 @@ typedef struct {
     float sample_rate_hz;
     int n_lanes;
     float coeff[10];
-    float state[EH_MAX_LANES][4];
+    float state[4][EH_MAX_LANES];
+    float partial[EH_MAX_LANES];  // of at most 64 frames
     float sum[EH_MAX_LANES];
     uint32_t n_summed;
 } eh_kweight;
