@@ -35,9 +35,9 @@ typedef struct {
     v4 line_state[2];
     float cut_state[2];
     float level_lin, level_target_lin, level_step_lin;
-    int32_t ramp_left, level_left, fade_left, fade_frames;  // of 16 frames; of frames
-    uint32_t phase;                                         // frames since reset
-    int32_t n_silent, n_total;  // frames of nothing so far; those after which all memory is nothing
+    int32_t ramp_left, level_left, fade_left;  // of 16 frames; of frames
+    uint32_t phase;                            // frames since reset
+    int32_t n_silent, n_total;                 // frames of nothing so far; those after which all memory is nothing
     int32_t predelay, predelay_before, predelay_target, predelay_size, predelay_pos;
     int32_t line_size[N_LINES], line_pos[N_LINES], diffuser_size[N_DIFFUSERS], diffuser_pos[N_DIFFUSERS];
     float *predelay_ring, *line[N_LINES], *diffuser[N_DIFFUSERS];
@@ -194,30 +194,32 @@ void eh_reverb_reset(eh_reverb *r) {
     s->phase = 0;
 }
 
+// The ring is longer than the longest predelay by a chunk: what is read has not been written over.
+static void copy_from_ring(const float *ring, int size, int at, float *out, int n_frames) {
+    const int room = size - at, m = n_frames < room ? n_frames : room;
+    memcpy(out, ring + at, (size_t)m * sizeof(float));
+    memcpy(out + m, ring, (size_t)(n_frames - m) * sizeof(float));
+}
+
 // Two taps while the predelay changes, one fading into the other.
-static void delay_input(reverb_state *s, const float *in, float *out, int n_frames, float fade_frames) {
+static void delay_input(reverb_state *s, const float *in, float *out, int n_frames, int32_t fade_frames) {
     float *ring = s->predelay_ring;
-    const int size = s->predelay_size;
-    int pos = s->predelay_pos;
-    for (int n = 0; n < n_frames; n++) {
-        ring[pos] = in[n];
-        int at = pos - s->predelay;
-        at += at < 0 ? size : 0;
-        float y = ring[at];
-        if (s->fade_left > 0) {
-            int before = pos - s->predelay_before;
-            before += before < 0 ? size : 0;
-            y += (ring[before] - y) * ((float)--s->fade_left / fade_frames);
-        } else if (s->predelay != s->predelay_target) {
-            s->predelay_before = s->predelay;
-            s->predelay = s->predelay_target;
-            s->fade_left = (int32_t)fade_frames;
-            y = ring[at];
-        }
-        out[n] = y;
-        pos = pos + 1 == size ? 0 : pos + 1;
+    const int size = s->predelay_size, pos = s->predelay_pos;
+    const int room = size - pos, m = n_frames < room ? n_frames : room;
+    memcpy(ring + pos, in, (size_t)m * sizeof(float));
+    memcpy(ring, in + m, (size_t)(n_frames - m) * sizeof(float));
+    s->predelay_pos = pos + n_frames < size ? pos + n_frames : pos + n_frames - size;
+    if (s->fade_left == 0 && s->predelay != s->predelay_target) {
+        s->predelay_before = s->predelay;
+        s->predelay = s->predelay_target;
+        s->fade_left = fade_frames;
     }
-    s->predelay_pos = pos;
+    const int at = pos - s->predelay, before = pos - s->predelay_before;
+    copy_from_ring(ring, size, at < 0 ? at + size : at, out, n_frames);
+    if (s->fade_left == 0) return;
+    float fading[CHUNK_FRAMES];
+    copy_from_ring(ring, size, before < 0 ? before + size : before, fading, n_frames);
+    for (int n = 0; n < n_frames; n++) out[n] += (fading[n] - out[n]) * ((float)--s->fade_left / (float)fade_frames);
 }
 
 static inline float something(float x) { return x > NOTHING_LIN || x < -NOTHING_LIN ? x : 0.0f; }
@@ -307,7 +309,7 @@ static void step_coefficients(reverb_state *s) {
     for (int i = 0; i < N_COEFFS; i++) s->now[i] = s->target[i] - s->step[i] * (float)s->ramp_left;
 }
 
-static void sound(reverb_state *s, const float *x, float *out, int n_frames, float fade_frames) {
+static void sound(reverb_state *s, const float *x, float *out, int n_frames, int32_t fade_frames) {
     float line_in[CHUNK_FRAMES], left[CHUNK_FRAMES], right[CHUNK_FRAMES];
     delay_input(s, x, line_in, n_frames, fade_frames);
     cut_lows(s, line_in, n_frames);
@@ -334,7 +336,7 @@ static void sound(reverb_state *s, const float *x, float *out, int n_frames, flo
 
 void eh_reverb_process(eh_reverb *r, const float *in, float *out, size_t n_frames) {
     reverb_state *s = state_of(r);
-    const float fade_frames = (float)eh_ramp_frames(EH_REVERB_PREDELAY_MS_RAMP_MS, r->sample_rate_hz);
+    const int32_t fade_frames = eh_ramp_frames(EH_REVERB_PREDELAY_MS_RAMP_MS, r->sample_rate_hz);
     while (n_frames > 0) {
         if (s->is_off) {
             memset(out, 0, 2 * n_frames * sizeof(float));
@@ -346,6 +348,7 @@ void eh_reverb_process(eh_reverb *r, const float *in, float *out, size_t n_frame
         const size_t to_step = RAMP_STEP_FRAMES - s->phase % RAMP_STEP_FRAMES;
         if ((s->ramp_left > 0 || s->input_before != s->now[INPUT]) && n > to_step) n = to_step;
         if (s->level_left > 0 && n > (size_t)s->level_left) n = (size_t)s->level_left;
+        if (s->fade_left > 0 && n > (size_t)s->fade_left) n = (size_t)s->fade_left;
         float x[CHUNK_FRAMES];
         int is_silent = 1;
         for (size_t i = 0; i < n; i++) {
