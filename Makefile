@@ -1,0 +1,52 @@
+# The whole daily life: make demo, make test, make lint. Each target sets up what it needs by itself.
+
+PYTHON_BIN := .venv/bin/python
+# Two workers and more share the files of tests; a file stays in one worker.
+PYTEST_ARGS ?= -n auto --maxprocesses 4 --dist loadfile
+DEMO_OUT := out/demo
+
+.DEFAULT_GOAL := help
+.PHONY: help demo build test lint bench soak generate clean
+
+help: ## Show this help
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: ## Mix the bundled session and say where the mix and its report lie
+	@.ci/setup demo
+	@mkdir -p $(DEMO_OUT)
+	@.venv/bin/evenhand-box render demo/session --out $(DEMO_OUT)/mix.wav \
+		--report $(DEMO_OUT)/report.html --decisions $(DEMO_OUT)/decisions.jsonl
+	@printf '\nmix:       %s\nreport:    %s\ndecisions: %s\n' "$(CURDIR)/$(DEMO_OUT)/mix.wav" \
+		"$(CURDIR)/$(DEMO_OUT)/report.html" "$(CURDIR)/$(DEMO_OUT)/decisions.jsonl"
+
+build: ## Compile the C that the commands need
+	@.ci/setup demo
+
+test: ## Run every test but the soak; generated files and import contracts are among them
+	@.ci/setup test
+	@$(PYTHON_BIN) -m pytest -m "not soak" $(PYTEST_ARGS)
+
+lint: ## Check layout, types and imports; changes nothing
+	@.ci/setup lint
+	@.venv/bin/ruff check
+	@.venv/bin/ruff format --check
+	@git ls-files '*.c' '*.h' ':!*/generated/*' | xargs clang-format --dry-run -Werror
+	@.venv/bin/mypy
+	@.venv/bin/lint-imports --no-cache --no-logo
+	@$(PYTHON_BIN) -m dsp_kernels.contract.generate --check
+
+bench: ## Measure kernels and the whole chain beside their peers
+	@.ci/setup bench
+	@for bench in */bench/__main__.py; do $(PYTHON_BIN) -m "$$(dirname $$bench | tr / .)" || exit 1; done
+
+soak: ## Run the tests that take minutes to hours
+	@.ci/setup test
+	@$(PYTHON_BIN) -m pytest -m soak
+
+generate: ## Write dsp_kernels/contract/generated from the two TOML files
+	@$(or $(wildcard $(PYTHON_BIN)),python3) -m dsp_kernels.contract.generate
+
+clean: ## Remove what was built and rendered; .venv stays
+	@rm -rf build out .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
+	@rm -f */_*.so */_*.o */_*.c
+	@find . -path ./.venv -prune -o -name __pycache__ -type d -exec rm -rf {} +
