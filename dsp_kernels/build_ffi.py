@@ -106,7 +106,11 @@ def build_library(
 def compile_in_place(builder: FFI) -> Path:
     """Compile an extension beside its package and return the file."""
     os.chdir(ROOT)
-    return Path(builder.compile(tmpdir=".", verbose=False))
+    built = Path(builder.compile(tmpdir=".", verbose=False))
+    for folder in (PACKAGE_DIR, built.parent):  # objects lie beside their sources, even in generated/
+        for left_over in folder.rglob("*.o"):
+            left_over.unlink()
+    return built
 
 
 def main(arguments: list[str] | None = None) -> int:
