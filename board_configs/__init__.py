@@ -1,0 +1,1 @@
+"""Boards as data: what a computer and its sound card offer."""

@@ -1,0 +1,1 @@
+"""The laptop command: what an installer holds in the hand."""

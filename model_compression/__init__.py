@@ -1,0 +1,1 @@
+"""From recordings to a small int8 model that the box can run."""
