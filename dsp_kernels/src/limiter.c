@@ -42,7 +42,7 @@ typedef struct {
     v4 released, release_coeff;
     v4 ceiling, ceiling_target, ceiling_step;
     v4i is_true_peak, is_linked;
-    int32_t ramp_left, n_audio, n_segment, n_smooth, busy_left;
+    int32_t ramp_left, n_audio, n_segment, n_smooth, busy_left, has_run;
 } limiter_group;
 
 static limiter_group *groups(const eh_limiter *l) { return (limiter_group *)(void *)l->memory; }
@@ -92,6 +92,10 @@ void eh_limiter_set(eh_limiter *l, int lane, const eh_limiter_params *p) {
     const float ceiling_lin = (float)eh_db_to_lin(p->ceiling_dbfs);
     if (ceiling_lin == g->ceiling_target[i]) return;
     g->ceiling_target[i] = ceiling_lin;
+    if (!g->has_run) {  // nothing to ramp for: the first sample already obeys
+        g->ceiling[i] = ceiling_lin;
+        return;
+    }
     // The vector has one count: its other lanes, if on their way, start anew from where they are.
     g->ramp_left = eh_ramp_frames(EH_LIMITER_CEILING_DBFS_RAMP_MS, l->sample_rate_hz);
     g->ceiling_step = (g->ceiling_target - g->ceiling) / v4_set1((float)g->ramp_left);
@@ -103,7 +107,7 @@ void eh_limiter_reset(eh_limiter *l) {
         limiter_group *g = groups(l) + i;
         forget(g, all);
         g->ceiling = g->ceiling_target;
-        g->ramp_left = g->n_segment = g->n_smooth = g->busy_left = 0;
+        g->ramp_left = g->n_segment = g->n_smooth = g->busy_left = g->has_run = 0;
         g->n_audio = LOOKAHEAD;
     }
     for (int lane = 0; lane < EH_MAX_LANES; lane++) l->lowest_gain_lin[lane] = 1.0f;
@@ -237,6 +241,7 @@ static void process_chunk(eh_limiter *l, int group, const float *in, float *out,
         for (size_t n = 0; n < n_frames; n++) v4_store(out + n * stride, audio[n]);
     }
     g->n_audio += (int32_t)n_frames;
+    g->has_run = 1;
 }
 
 void eh_limiter_process(eh_limiter *l, const float *in, float *out, size_t n_frames) {

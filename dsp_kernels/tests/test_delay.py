@@ -86,9 +86,16 @@ def test_output_does_not_depend_on_the_block_size_while_everything_moves(library
 
     def moving(block: int) -> Audio:
         kernel, parts = make(library, tempo_bpm=230, division=4), []
-        changes = [{"tempo_bpm": 240}, {"division": 1, "is_ping_pong": 0}, {"level_db": -90}, {}, {"high_cut_hz": 1e3}]
+        start = {"tempo_bpm": 230.0, "division": 4.0}
+        changes: list[dict[str, float]] = [
+            {"tempo_bpm": 240},
+            {"division": 1, "is_ping_pong": 0},
+            {"level_db": -90},
+            {},
+            {"high_cut_hz": 1e3},
+        ]
         for i, change in enumerate(changes):
-            kernel.call("set", kernel.params("delay", **{"tempo_bpm": 230, "division": 4, **change}))
+            kernel.call("set", kernel.params("delay", **(start | change)))
             parts.append(render(kernel, x[i * 9777 : (i + 1) * 9777], block))
         return np.concatenate(parts)
 

@@ -18,6 +18,7 @@ void eh_limiter_link(eh_limiter *l, int even_lane, int is_linked);
 void eh_limiter_set(eh_limiter *l, int lane, const eh_limiter_params *p) EH_RT;
 void eh_limiter_reset(eh_limiter *l) EH_RT;
 void eh_limiter_reset_lane(eh_limiter *l, int lane) EH_RT;
-// out is in, EH_LIMITER_LOOKAHEAD_FRAMES later, nowhere above the ceiling.
+// out is in, EH_LIMITER_LOOKAHEAD_FRAMES later, nowhere above the ceiling; bit for bit while nothing exceeds it. What
+// is no number leaves as zero. A true peak holds at any rate for what lies below 24 kHz.
 void eh_limiter_process(eh_limiter *l, const float *in, float *out, size_t n_frames) EH_RT;
 float eh_limiter_read_gain_db(eh_limiter *l, int lane) EH_RT;  // lowest since the last read
