@@ -2,34 +2,26 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import subprocess
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from dsp_kernels.build_ffi import C_FLAGS, INCLUDE_DIRS, SOURCE_DIR, machine_flags
 from firmware.build_ffi import RT_DIR, engine_sources
 
 HARNESS_DIR = Path(__file__).parent / "harness"
+INCLUDES = tuple(f"-I{d}" for d in (*INCLUDE_DIRS, SOURCE_DIR, RT_DIR))
 
 
-def build(name: str, out_dir: Path, *flags: str, compiler: str = "cc") -> Path:
-    """Compile harness ``name`` with the engine and the kernels; return the program."""
-    program = out_dir / f"{name}-{compiler}{''.join(flags).replace('/', '_')}"
-    includes = [f"-I{d}" for d in (*INCLUDE_DIRS, SOURCE_DIR, RT_DIR)]
-    sources = [str(s) for s in (HARNESS_DIR / f"{name}.c", *engine_sources())]
-    command = [
-        compiler,
-        *C_FLAGS,
-        *machine_flags(),
-        *flags,
-        *includes,
-        *sources,
-        "-o",
-        str(program),
-        "-lm",
-        "-lpthread",
-    ]
-    subprocess.run(command, check=True)
+def build(name: str, *flags: str, compiler: str = "cc") -> Path:
+    """Compile harness ``name`` and link it with the engine and the kernels; return the program."""
+    directory = _build_directory(compiler, flags)
+    program = directory / name
+    command = [compiler, *C_FLAGS, *machine_flags(), *flags, *INCLUDES, str(HARNESS_DIR / f"{name}.c")]
+    subprocess.run([*command, *map(str, _objects(compiler, flags)), "-o", str(program), "-lm", "-lpthread"], check=True)
     return program
 
 
@@ -38,3 +30,29 @@ def run(program: Path, *arguments: str, environment: dict[str, str] | None = Non
     return subprocess.run(
         [str(program), *arguments], capture_output=True, text=True, env={**os.environ, **(environment or {})}
     )
+
+
+@functools.cache
+def _scratch() -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(prefix="evenhand-harness-")
+
+
+def _build_directory(compiler: str, flags: tuple[str, ...]) -> Path:
+    directory = Path(_scratch().name) / "".join(c if c.isalnum() else "-" for c in "".join((compiler, *flags)))
+    directory.mkdir(exist_ok=True)
+    return directory
+
+
+@functools.cache
+def _objects(compiler: str, flags: tuple[str, ...]) -> list[Path]:
+    """Compile engine and kernels once for these flags."""
+    directory = _build_directory(compiler, flags)
+
+    def compile_one(source: Path) -> Path:
+        out = directory / f"{source.stem}.o"
+        command = [compiler, *C_FLAGS, *machine_flags(), *flags, *INCLUDES, "-c", str(source), "-o", str(out)]
+        subprocess.run(command, check=True)
+        return out
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return list(pool.map(compile_one, engine_sources()))

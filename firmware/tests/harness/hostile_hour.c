@@ -90,7 +90,7 @@ static int records_finite(eh_engine *e, int n_channels, double time_s) {
     const size_t n_features = sizeof(eh_channel_features) / sizeof(float) * (size_t)n_channels;
     return all_finite((const float *)channels, sizeof *channels / sizeof(float) * (size_t)n_channels, "meter",
                       time_s) &&
-           all_finite((const float *)buses, sizeof buses / sizeof(float), "bus meter", time_s) &&
+           all_finite((const float *)buses, sizeof *buses / sizeof(float) * EH_N_OUTPUTS, "bus meter", time_s) &&
            all_finite((const float *)&loudness, sizeof loudness / sizeof(float), "loudness", time_s) &&
            all_finite((const float *)eh_engine_features(e), n_features, "feature", time_s);
 }
