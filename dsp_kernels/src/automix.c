@@ -1,11 +1,10 @@
-// Automixer: the lanes' band-pass, power and gain at full rate, and the order of one gain computation.
+// Automixer: what is set, and the order of one gain computation.
 #include "automix_state.h"
 #include "bank.h"
 #include "units.h"
 
 #define BAND_LOW_HZ 150.0  // corner of the detector's high-pass, Butterworth
 #define BOXCAR_RATE_HZ 12000.0
-#define LOUDEST_SQUARE 1e12f   // what sums to more, or is no number, was never a sound: no power
 #define QUIETEST_STATE 1e-18f  // what has decayed so far is zero, before it becomes denormal
 
 size_t eh_automix_size_bytes(int n_lanes) {
@@ -81,32 +80,17 @@ void eh_automix_set_group(eh_automix *a, int group, const eh_share_params *p) {
 
 // ------------------------------------------------------------------------------------------------ one gain computation
 
-static void hear_lanes(automix_state *s, int n_lanes) {
-    const v4 scale = v4_set1(s->power_scale), zero = v4_set1(0.0f);
-    v4i all_good = v4_set1(0.0f) == 0.0f;
-    for (int lane = 0; lane < n_lanes; lane += 4) {
-        if (!s->is_active[lane / 4]) continue;
-        const v4 square = v4_load(s->square + lane);
-        const v4i is_good = square < LOUDEST_SQUARE;
-        all_good &= is_good;
-        v4_store(s->power + lane, v4_select(is_good, square * scale, zero));
-        v4_store(s->square + lane, zero);
-    }
-    if (v4_any(~all_good))
-        for (int lane = 0; lane < n_lanes; lane++)
-            if (!(s->low[lane] < 1e9f && s->low[lane] > -1e9f && s->band[lane] < 1e9f && s->band[lane] > -1e9f))
-                s->low[lane] = s->band[lane] = 0.0f;
-}
-
 static void hear_channels(automix_state *s) {
-    float heard[AUTOMIX_SLOTS], *power = s->slot[SLOT_POWER];
-    for (int i = 0; i < s->n_slots; i++) heard[i] = s->power[s->slot_lane[i]];
-    for (int i = 0; i < s->n_more; i++) heard[s->more_slot[i]] += s->power[s->more_lane[i]];
-    for (int g = 0; g < AUTOMIX_GROUPS; g++) {
-        const v4 rise = v4_set1(s->group[g].detector_rise), fall = v4_set1(s->group[g].detector_fall);
-        for (int i = s->group[g].first; i < s->group[g].first + s->group[g].n_slots; i += 4) {
+    const float *lane_power = s->power;
+    for (int i = 0; i < s->n_more; i++) s->power[s->first_lane[i]] += lane_power[s->more_lane[i]];
+    for (int k = 0; k < s->n_used; k++) {
+        const automix_group *g = &s->group[s->used[k]];
+        const v4 rise = v4_set1(g->detector_rise), fall = v4_set1(g->detector_fall), tiny = v4_set1(1e-15f);
+        float *power = s->slot[SLOT_POWER];
+        for (int i = g->first, end = g->first + g->n_slots; i < end; i += 4) {
+            const v4 heard = automix_gather(lane_power, s->slot_lane + i, s->is_slot_run[i / 4]);
             // 1e-15, -150 dBFS: a decay ends there and not among the denormals.
-            const v4 mean = v4_fma(v4_load(heard + i), v4_load(s->lane_share + i), v4_set1(1e-15f));
+            const v4 mean = v4_fma(heard, v4_load(s->lane_share + i), tiny);
             v4_store(power + i, automix_follow(v4_load(power + i), mean, rise, fall));
         }
     }
@@ -124,9 +108,8 @@ static void automix_off(automix_state *s, automix_group *g) {
 }
 
 static void share_gains(automix_state *s) {
-    for (int i = 0; i < EH_N_GROUP; i++) {
-        automix_group *g = &s->group[i];
-        if (g->n_slots == 0) continue;
+    for (int k = 0; k < s->n_used; k++) {
+        automix_group *g = &s->group[s->used[k]];
         switch (g->mode) {
             case EH_SHARE_MODE_SPEECH:
                 automix_speech(s, g);
@@ -144,34 +127,23 @@ static void share_gains(automix_state *s) {
         if (!(g->fade > 0.0f)) continue;
         g->fade = g->fade > g->fade_step ? g->fade - g->fade_step : 0.0f;
         const v4 fade = v4_set1(g->fade);
-        for (int k = g->first; k < g->first + g->n_slots; k += 4) {
-            const v4 gain = v4_load(s->slot[SLOT_GAIN_AUTO] + k), from = v4_load(s->slot[SLOT_GAIN_FROM] + k);
-            v4_store(s->slot[SLOT_GAIN_AUTO] + k, v4_fma(fade, from - gain, gain));
+        for (int i = g->first; i < g->first + g->n_slots; i += 4) {
+            const v4 gain = v4_load(s->slot[SLOT_GAIN_AUTO] + i), from = v4_load(s->slot[SLOT_GAIN_FROM] + i);
+            v4_store(s->slot[SLOT_GAIN_AUTO] + i, v4_fma(fade, from - gain, gain));
         }
     }
-    for (int i = 0; i < s->n_slots; i += 4) {
-        const v4 in_auto = v4_load(s->slot[SLOT_NOW + RAMP_AUTO] + i),
-                 manual = v4_load(s->slot[SLOT_NOW + RAMP_MANUAL] + i);
-        v4_store(s->slot[SLOT_GAIN] + i, v4_fma(in_auto, v4_load(s->slot[SLOT_GAIN_AUTO] + i), manual));
-    }
-}
-
-static void ramp_lanes(automix_state *s, int n_lanes) {
-    const v4 per_frame = v4_set1(1.0f / EH_AUTOMIX_FRAMES);
-    for (int lane = 0; lane < n_lanes; lane += 4) {
-        if (!s->is_active[lane / 4]) continue;
-        const float *gain = s->slot[SLOT_GAIN];
-        const int *slot = s->lane_slot + lane;
-        const v4 target = {gain[slot[0]], gain[slot[1]], gain[slot[2]], gain[slot[3]]};
-        v4_store(s->step + lane, (target - v4_load(s->gain + lane)) * per_frame);
-    }
+    const float *in_auto = s->slot[SLOT_NOW + RAMP_AUTO], *manual = s->slot[SLOT_NOW + RAMP_MANUAL];
+    const float *gain_auto = s->slot[SLOT_GAIN_AUTO];
+    float *gain = s->slot[SLOT_GAIN];
+    for (int i = 0, end = s->n_slots; i < end; i += 4)
+        v4_store(gain + i, v4_fma(v4_load(in_auto + i), v4_load(gain_auto + i), v4_load(manual + i)));
 }
 
 // Each 16 ticks: noise floors, who spoke last, who hears whom; and decayed filters become silent.
 static void slow_tick(automix_state *s, int n_lanes) {
-    for (int i = 0; i < EH_N_GROUP; i++) {
-        automix_group *g = &s->group[i];
-        if (g->n_slots == 0 || (g->mode != EH_SHARE_MODE_MUSIC && g->mode != EH_SHARE_MODE_GATED)) continue;
+    for (int k = 0; k < s->n_used; k++) {
+        automix_group *g = &s->group[s->used[k]];
+        if (g->mode != EH_SHARE_MODE_MUSIC && g->mode != EH_SHARE_MODE_GATED) continue;
         automix_open_floors(s, g);
         automix_open_last(s, g);
         if (g->mode == EH_SHARE_MODE_GATED) automix_gated_correlate(s, g);
@@ -187,11 +159,9 @@ static void tick(automix_state *s, int n_lanes) {
     if (s->is_changed) automix_apply(s, n_lanes, false);
     s->slow_phase = (s->slow_phase + 1) % AUTOMIX_SLOW_TICKS;
     if (!s->is_any_active) return;
-    hear_lanes(s, n_lanes);
     hear_channels(s);
     if (s->ramp_ticks_left > 0) automix_ramp(s);
     share_gains(s);
-    ramp_lanes(s, n_lanes);
     if (s->slow_phase == 0) slow_tick(s, n_lanes);
 }
 
@@ -230,7 +200,6 @@ void eh_automix_reset(eh_automix *a) {
     for (int lane = 0; lane < a->n_lanes; lane++) {
         forget_lane(s, lane);
         s->gain[lane] = s->slot[SLOT_GAIN][s->lane_slot[lane]];
-        s->step[lane] = 0.0f;
     }
     show(a, s);
 }
@@ -242,98 +211,13 @@ void eh_automix_reset_channel(eh_automix *a, int channel) {
     if (s->channel[channel].slot != AUTOMIX_REST_SLOT) forget_slot(s, s->channel[channel].slot);
 }
 
-// ------------------------------------------------------------------------------------------------------ at full rate
-
-// n_vectors neighbouring vectors from `lane` on; n_vectors and boxcar are constants where this is called.
-static inline __attribute__((always_inline)) void run(automix_state *s, const float *x, float *y, size_t stride,
-                                                      int lane, int n_frames, const int n_vectors, const int boxcar) {
-    v4 gain[2], step[2], low[2], band[2], square[2], sum[2];
-    const v4 f = v4_set1(s->band_coeff), damping = v4_set1(1.41421356f);
-    int filled = s->phase & (boxcar - 1);
-    x += lane;
-    y += lane;
-    for (int v = 0; v < n_vectors; v++) {
-        const int l = lane + 4 * v;
-        gain[v] = v4_load(s->gain + l);
-        step[v] = v4_load(s->step + l);
-        low[v] = v4_load(s->low + l);
-        band[v] = v4_load(s->band + l);
-        square[v] = v4_load(s->square + l);
-        sum[v] = v4_load(s->boxcar + l);
-    }
-    while (n_frames > 0) {
-        if (filled == 0 && n_frames >= boxcar) {
-            for (int n = 0; n < boxcar; n++, x += stride, y += stride)
-                for (int v = 0; v < n_vectors; v++) {
-                    const v4 in = v4_load(x + 4 * v);
-                    sum[v] = n == 0 ? in : sum[v] + in;
-                    gain[v] = gain[v] + step[v];
-                    v4_store(y + 4 * v, in * gain[v]);
-                }
-            n_frames -= boxcar;
-        } else {
-            for (; filled < boxcar && n_frames > 0; filled++, n_frames--, x += stride, y += stride)
-                for (int v = 0; v < n_vectors; v++) {
-                    const v4 in = v4_load(x + 4 * v);
-                    sum[v] = filled == 0 ? in : sum[v] + in;
-                    gain[v] = gain[v] + step[v];
-                    v4_store(y + 4 * v, in * gain[v]);
-                }
-            if (filled < boxcar) break;
-            filled = 0;
-        }
-        // State-variable high-pass (Chamberlin), Q = 1/sqrt(2): f = 2 sin(pi fc / fs).
-        for (int v = 0; v < n_vectors; v++) {
-            low[v] = v4_fma(f, band[v], low[v]);
-            const v4 high = v4_fnma(damping, band[v], sum[v] - low[v]);
-            band[v] = v4_fma(f, high, band[v]);
-            square[v] = v4_fma(high, high, square[v]);
-        }
-    }
-    for (int v = 0; v < n_vectors; v++) {
-        const int l = lane + 4 * v;
-        v4_store(s->gain + l, gain[v]);
-        v4_store(s->low + l, low[v]);
-        v4_store(s->band + l, band[v]);
-        v4_store(s->square + l, square[v]);
-        v4_store(s->boxcar + l, sum[v]);
-    }
-}
-
-static inline __attribute__((always_inline)) void run_active(automix_state *s, const float *in, float *out, int n_lanes,
-                                                             int n_frames, const int boxcar) {
-    const size_t stride = (size_t)n_lanes;
-    for (int lane = 0; lane < n_lanes; lane += 4) {
-        if (!s->is_active[lane / 4]) {
-            if (in == out) continue;
-            for (int n = 0; n < n_frames; n++)
-                v4_store(out + (size_t)n * stride + lane, v4_load(in + (size_t)n * stride + lane));
-        } else if (lane + 4 < n_lanes && s->is_active[lane / 4 + 1]) {
-            run(s, in, out, stride, lane, n_frames, 2, boxcar);
-            lane += 4;
-        } else {
-            run(s, in, out, stride, lane, n_frames, 1, boxcar);
-        }
-    }
-}
-
 void eh_automix_process(eh_automix *a, const float *in, float *out, size_t n_frames) {
     automix_state *s = state_of(a);
     const size_t stride = (size_t)a->n_lanes;
     while (n_frames > 0) {
         const int until_tick = EH_AUTOMIX_FRAMES - s->phase,
                   n = n_frames < (size_t)until_tick ? (int)n_frames : until_tick;
-        switch (s->boxcar_frames) {
-            case 4:
-                run_active(s, in, out, a->n_lanes, n, 4);
-                break;
-            case 8:
-                run_active(s, in, out, a->n_lanes, n, 8);
-                break;
-            default:
-                run_active(s, in, out, a->n_lanes, n, 16);
-                break;
-        }
+        automix_lanes(s, in, out, a->n_lanes, n);
         in += (size_t)n * stride;
         out += (size_t)n * stride;
         n_frames -= (size_t)n;

@@ -112,6 +112,10 @@ static void seat_newcomer(automix_state *s, int slot, bool is_from_nowhere) {
     s->slot[SLOT_NOW + RAMP_MANUAL][slot] = s->slot[SLOT_TARGET + RAMP_MANUAL][slot] = s->slot[SLOT_GAIN][slot];
 }
 
+static bool is_run(const int *index) {
+    return index[1] == index[0] + 1 && index[2] == index[0] + 2 && index[3] == index[0] + 3;
+}
+
 static void seat_lanes(automix_state *s, int n_lanes) {
     s->n_more = 0;
     for (int i = 0; i < AUTOMIX_SLOTS; i++) s->slot_lane[i] = AUTOMIX_REST_LANE;
@@ -125,7 +129,6 @@ static void seat_lanes(automix_state *s, int n_lanes) {
             s->lane_slot[lane] = slot;
             if (slot == AUTOMIX_REST_SLOT) {
                 s->gain[lane] = 1.0f;
-                s->step[lane] = 0.0f;
                 continue;
             }
             is_active = true;
@@ -134,7 +137,7 @@ static void seat_lanes(automix_state *s, int n_lanes) {
                 s->slot_lane[slot] = lane;
             } else {
                 s->more_lane[s->n_more] = lane;
-                s->more_slot[s->n_more++] = slot;
+                s->first_lane[s->n_more++] = s->slot_lane[slot];
             }
         }
         if (is_active && !s->is_active[first / 4])
@@ -142,7 +145,9 @@ static void seat_lanes(automix_state *s, int n_lanes) {
                 s->boxcar[lane] = s->low[lane] = s->band[lane] = s->square[lane] = s->power[lane] = 0.0f;
         s->is_active[first / 4] = is_active;
         s->is_any_active |= is_active;
+        s->is_lane_run[first / 4] = is_run(s->lane_slot + first);
     }
+    for (int i = 0; i < AUTOMIX_SLOTS; i += 4) s->is_slot_run[i / 4] = is_run(s->slot_lane + i);
     for (int i = 0; i < AUTOMIX_SLOTS; i++) s->lane_share[i] = s->lane_share[i] > 0.0f ? 1.0f / s->lane_share[i] : 0.0f;
 }
 
@@ -157,6 +162,7 @@ static void seat_channels(automix_state *s, const int *group_of) {
         slot_before[c] = s->channel[c].slot;
         s->channel[c].slot = AUTOMIX_REST_SLOT;
     }
+    s->n_used = 0;
     for (int g = 0; g < AUTOMIX_GROUPS; g++) {
         s->group[g].first = n;
         for (int c = 0; c < EH_N_CHANNEL; c++) {
@@ -173,6 +179,7 @@ static void seat_channels(automix_state *s, const int *group_of) {
         }
         n = (n + 3) & ~3;
         s->group[g].n_slots = n - s->group[g].first;
+        if (s->group[g].n_slots > 0) s->used[s->n_used++] = g;
     }
     for (int c = 0; c < EH_N_CHANNEL; c++) s->channel[c].group = group_of[c];
     s->n_slots = n;

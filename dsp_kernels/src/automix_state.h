@@ -81,10 +81,12 @@ typedef struct {
     float gain[EH_MAX_LANES], step[EH_MAX_LANES];
     float power[EH_MAX_LANES + 4];
     int lane_channel[EH_MAX_LANES], lane_slot[EH_MAX_LANES];
-    int slot_lane[AUTOMIX_SLOTS];                                  // first lane of the slot's channel
-    float lane_share[AUTOMIX_SLOTS];                               // 1 by the number of its lanes
-    int n_more, more_lane[EH_MAX_LANES], more_slot[EH_MAX_LANES];  // its other lanes
-    bool is_active[EH_MAX_LANES / EH_LANES_PER_VECTOR];
+    int slot_lane[AUTOMIX_SLOTS];  // first lane of the slot's channel
+    // A vector of lanes whose slots are neighbours too, and the other way round: loaded as one.
+    bool is_lane_run[EH_MAX_LANES / EH_LANES_PER_VECTOR], is_slot_run[AUTOMIX_SLOTS / EH_LANES_PER_VECTOR];
+    float lane_share[AUTOMIX_SLOTS];                                // 1 by the number of its lanes
+    int n_more, more_lane[EH_MAX_LANES], first_lane[EH_MAX_LANES];  // its other lanes, each with the first
+    bool is_active[EH_MAX_LANES / EH_LANES_PER_VECTOR + 1];         // by vector; the last stays false
     bool is_any_active;
     // Rates.
     float tick_hz, band_coeff, power_scale;
@@ -99,9 +101,12 @@ typedef struct {
     bool is_changed, is_map_changed;
     automix_channel channel[EH_N_CHANNEL];
     automix_group group[AUTOMIX_GROUPS];
+    int n_used, used[AUTOMIX_GROUPS];                   // groups that have members, listeners included
     float covariance[AUTOMIX_SLOTS][EH_N_CHANNEL + 4];  // gated: of levels, column counts from the group's first slot
 } automix_state;
 
+// automix_lanes.c: audio of a tick or of part of one; the last part gives the lanes' powers.
+void automix_lanes(automix_state *s, const float *in, float *out, int n_lanes, int n_frames) EH_RT;
 // automix_roster.c: brings what was set into slots and ramps; is_jump ends all crossfades.
 void automix_apply(automix_state *s, int n_lanes, bool is_jump) EH_RT;
 void automix_ramp(automix_state *s) EH_RT;
@@ -118,6 +123,10 @@ void automix_open_floors(automix_state *s, automix_group *g) EH_RT;  // each slo
 void automix_open_gains(automix_state *s, automix_group *g) EH_RT;   // NOM and gains out of SLOT_SMOOTH
 void automix_open_last(automix_state *s, automix_group *g) EH_RT;    // who spoke last
 
+static inline v4 automix_gather(const float *from, const int *index, bool is_run) {
+    if (is_run) return v4_load(from + index[0]);
+    return (v4){from[index[0]], from[index[1]], from[index[2]], from[index[3]]};
+}
 static inline float automix_sum(v4 v) { return (v[0] + v[1]) + (v[2] + v[3]); }
 static inline v4 automix_mask(v4i mask) { return (v4)((v4i)v4_set1(1.0f) & mask); }  // 1 or 0
 // Smoothing that rises by one coefficient and falls by another.

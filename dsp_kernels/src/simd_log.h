@@ -5,18 +5,18 @@
 
 typedef uint32_t v4u __attribute__((vector_size(16)));
 
-// log2(x) of normal x > 0, to 5e-6. The mantissa is taken in [sqrt(1/2), sqrt(2)), m = 1 + t, and log2(m) = t q(t),
-// with q a polynomial of degree 5: least maximum error of t q(t) by Lawson's reweighted least squares.
+// log2(x) of normal x > 0, to 3e-5, of a power 1e-4 dB. The mantissa is taken in [sqrt(1/2), sqrt(2)), m = 1 + t, and
+// log2(m) = t q(t), with q a polynomial of degree 4: least maximum error of t q(t) by Lawson's reweighted least
+// squares.
 static inline v4 v4_log2(v4 x) {
     const v4i above = (v4i)x - 0x3f3504f3;  // the bits of sqrt(1/2)
     const v4i exponent = above >> 23;
     const v4 t = (v4)((v4u)x - ((v4u)exponent << 23)) - 1.0f;
-    v4 q = v4_set1(-0.211533293f);
-    q = v4_fma(q, t, v4_set1(0.319827161f));
-    q = v4_fma(q, t, v4_set1(-0.365855338f));
-    q = v4_fma(q, t, v4_set1(0.479671181f));
-    q = v4_fma(q, t, v4_set1(-0.721223515f));
-    q = v4_fma(q, t, v4_set1(1.44270303f));
+    v4 q = v4_set1(0.261167005f);
+    q = v4_fma(q, t, v4_set1(-0.392460815f));
+    q = v4_fma(q, t, v4_set1(0.484648598f));
+    q = v4_fma(q, t, v4_set1(-0.720462466f));
+    q = v4_fma(q, t, v4_set1(1.44265584f));
     return v4_fma(q, t, __builtin_convertvector(exponent, v4));
 }
 
