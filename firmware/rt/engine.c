@@ -96,6 +96,7 @@ static eh_status lay_out(eh_engine *e, const eh_engine_config *c, arena_cursor *
     float *key = take(arena, block_bytes(VECTOR));
     float *send = take(arena, block_bytes(1));
     float *wet = take(arena, block_bytes(N_WET));
+    float *monitor = take(arena, block_bytes(VECTOR));
     if (!arena->next) return EH_OK;
     e->n_lanes = n_lanes;
     e->n_tap_lanes = n_tap_lanes;
@@ -106,6 +107,7 @@ static eh_status lay_out(eh_engine *e, const eh_engine_config *c, arena_cursor *
     e->key = key;
     e->send = send;
     e->wet = wet;
+    e->monitor = monitor;
     eh_tap_ring_init(&e->taps, n_tap_lanes, taps);
     const eh_status status[] = {
         eh_gain_init(&e->trim, rate_hz, n_lanes),
@@ -363,7 +365,7 @@ static void process_effects(eh_engine *e, size_t n_frames) {
 
 // Without solo the engineer hears the main mix, as it goes to its limiter.
 static void feed_monitor(eh_engine *e, size_t n_frames) {
-    float main_mix[EH_MAX_BLOCK_FRAMES * VECTOR];
+    float *main_mix = e->monitor;
     for (size_t n = 0; n < n_frames; n++) memcpy(main_mix + n * VECTOR, e->outputs + n * EH_N_OUTPUTS, sizeof(v4));
     eh_gain_process(&e->monitor_feed, main_mix, main_mix, n_frames);
     for (size_t n = 0; n < n_frames; n++) {

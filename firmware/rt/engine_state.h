@@ -60,12 +60,12 @@ struct eh_engine {
 
     uint32_t n_bad[EH_MAX_LANES], n_clipped[EH_MAX_LANES];
     eh_engine_stats stats;
-    float *x;           // (EH_MAX_BLOCK_FRAMES, n_lanes)
-    float *buses;       // (EH_MAX_BLOCK_FRAMES, N_BUSES)
-    float *outputs;     // (EH_MAX_BLOCK_FRAMES, EH_N_OUTPUTS)
-    float *tap;         // (EH_MAX_BLOCK_FRAMES, n_tap_lanes)
-    float *key, *send;  // (EH_MAX_BLOCK_FRAMES, 4), (EH_MAX_BLOCK_FRAMES,)
-    float *wet;         // (EH_MAX_BLOCK_FRAMES, 2)
+    float *x;              // (EH_MAX_BLOCK_FRAMES, n_lanes)
+    float *buses;          // (EH_MAX_BLOCK_FRAMES, N_BUSES)
+    float *outputs;        // (EH_MAX_BLOCK_FRAMES, EH_N_OUTPUTS)
+    float *tap;            // (EH_MAX_BLOCK_FRAMES, n_tap_lanes)
+    float *key, *send;     // (EH_MAX_BLOCK_FRAMES, 4), (EH_MAX_BLOCK_FRAMES,)
+    float *wet, *monitor;  // (EH_MAX_BLOCK_FRAMES, 2), (EH_MAX_BLOCK_FRAMES, 4)
 };
 
 // engine_params.c: turns a snapshot into kernel settings, touching only what changed.
