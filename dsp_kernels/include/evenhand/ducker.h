@@ -1,4 +1,8 @@
 // Lowers lanes while a key signal sounds.
+//
+// Every 16 frames: the key's mean power, smoothed over 10 ms, is held against threshold_dbfs (RMS); from then until
+// hold_ms after it fell under it the lanes go down by their depth, in dB with the time constant attack_ms, and come
+// back with release_ms. The gain is a line in between. A group of four lanes at unity passes its bits unchanged.
 #pragma once
 
 #include "types.h"
@@ -6,13 +10,18 @@
 typedef struct {
     float sample_rate_hz;
     int n_lanes;
-    int32_t phase;
-    float threshold_power, attack_coeff, release_coeff, detector_coeff;
-    float hold_ticks, hold_left;
-    float key_power, accumulated_power;
-    float amount, amount_step;                        // 0 open, 1 ducked by the full depth
-    float depth_log2[EH_MAX_LANES], depth_target_log2[EH_MAX_LANES];
-    float gain_lin[EH_MAX_LANES], step_lin[EH_MAX_LANES];
+    int32_t phase;  // frames since the last computation, 0 to 15
+    eh_ducker_params params;
+    double threshold_power, detector_share, attack_share, release_share;  // shares of the distance, per computation
+    int32_t hold_ticks, hold_left;
+    float key_sum;                                                  // of squares since the last computation
+    double key_power;                                               // smoothed
+    double amount;                                                  // 0 open, 1 down by the full depth
+    float depth_log2[EH_MAX_LANES], depth_step_log2[EH_MAX_LANES];  // at the end of the ramp, and per computation
+    float depth_left[EH_MAX_LANES];                                 // computations to go
+    float gain_lin[EH_MAX_LANES], step_lin[EH_MAX_LANES];           // of the line between computations
+    float target_lin[EH_MAX_LANES];
+    int32_t is_active[EH_MAX_LANES / EH_LANES_PER_VECTOR];
 } eh_ducker;
 
 eh_status eh_ducker_init(eh_ducker *d, float sample_rate_hz, int n_lanes);
