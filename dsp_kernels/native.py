@@ -86,7 +86,7 @@ class Kernel:
         self.library = library
         self.ffi, self.lib, self.name = library.ffi, library.lib, name
         self.struct = self.ffi.new(f"eh_{name} *")
-        memory = ()
+        memory: tuple[Any, ...] = ()
         if size_arguments is not None:
             self.memory = aligned_bytes(self._function("size_bytes")(*size_arguments))
             memory = (self.ffi.cast("void *", self.memory.ctypes.data),)
@@ -122,6 +122,9 @@ class Kernel:
     def process(self, x: NDArray[np.float32], block: int | None = None, *, out_lanes: int = 0) -> NDArray[np.float32]:
         """Run ``x``, shape ``(n_frames, n_lanes)``, through the kernel in blocks and return what comes out."""
         x = np.ascontiguousarray(x, np.float32)
+        n_lanes = getattr(self.struct, "n_lanes", x.shape[1])
+        if x.shape[1] != n_lanes:
+            raise KernelError(f"{self.name}: {x.shape[1]} lanes given, the bank has {n_lanes}")
         out = np.zeros((len(x), out_lanes or x.shape[1]), np.float32)
         block = block or max(len(x), 1)
         for start in range(0, len(x), block):

@@ -6,8 +6,9 @@ import argparse
 import json
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from cffi import FFI
 from rich.console import Console
@@ -26,8 +27,8 @@ STEREO_KERNELS = ("reverb", "delay", "loudness")  # per stereo frame, whatever t
 N_LANES_FOR_STEREO = 4
 
 
-def open_bench(directory: Path) -> Callable[..., float]:
-    """Return ``run(name, n_lanes, n_frames, n_blocks)`` in nanoseconds."""
+def open_bench(directory: Path) -> Any:
+    """Build and open the benchmarks as a cffi library."""
     flags = (f"-I{counting.BENCH_DIR}", "-lm")
     library = build_library(directory / "bench.so", flags=flags, sources=[*counting.BENCH_SOURCES, *kernel_sources()])
     ffi = FFI()
@@ -39,7 +40,7 @@ def open_bench(directory: Path) -> Callable[..., float]:
     return ffi.dlopen(str(library))
 
 
-def best_ns(runs: list[Callable[[], float]]) -> list[float]:
+def best_ns(runs: Sequence[Callable[[], float]]) -> list[float]:
     """Return the least time of each, measured in turn."""
     best = [float("inf")] * len(runs)
     for _ in range(ROUNDS):
