@@ -21,7 +21,7 @@ def pair(
     a, b
         Spectra of the long windows, shape ``(n_cycles, 513)``.
     floor_a_dbfs
-        Noise floor of ``a`` in each cycle.
+        Noise floor of ``a`` in each cycle; infinite where its frame is another channel's bleed.
     rate_hz
         The decimated rate.
     """
@@ -39,7 +39,9 @@ def pair(
         loudest_b = max(power_b, loudest_b * loudest_keep)
         if min(power_a, power_b) * mean_square <= GATE_POWER or power_a < 0.5 * power_b:
             continue
-        if power_a * mean_square <= 10 ** ((min(floor_dbfs, -40.0) + 3.0) / 10):
+        if power_a * mean_square <= 10 ** (
+            ((floor_dbfs if np.isinf(floor_dbfs) else min(floor_dbfs, -40.0)) + 3.0) / 10
+        ):
             continue
         keep = min(n_frames / (n_frames + 1), keep_longest)
         n_frames += 1

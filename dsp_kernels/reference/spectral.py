@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.fft import dct
@@ -32,7 +34,7 @@ def bark_filters(rate_hz: float, n_fft: int) -> Array:
     spacing = rate_hz / n_fft
     middle = np.arange(n_fft // 2 + 1) * spacing
     filters = []
-    for low, high in zip(BARK_EDGE_HZ[:-1], BARK_EDGE_HZ[1:], strict=True):
+    for low, high in pairwise(BARK_EDGE_HZ):
         overlap = np.minimum(middle + spacing / 2, high) - np.maximum(middle - spacing / 2, low)
         filters.append(np.clip(overlap / spacing, 0, 1))
     filters[0][0] = 1.0

@@ -10,8 +10,9 @@ typedef struct {
 
 typedef struct {
     int n_groups;
-    float hop_ms, hold_hops;
+    float hold_hops;
     eh_bleed_group *group;
+    v4 *recent_level;  // (n_groups): largest of the last hops
 } eh_bleed;
 
 void eh_bleed_init(eh_bleed *b, int n_groups, float hop_ms, eh_arena *arena);
@@ -19,6 +20,6 @@ void eh_bleed_reset(eh_bleed *b);
 // Chooses the source of each channel from what the pairs have learnt.
 void eh_bleed_choose(eh_bleed *b, const eh_pairs *pairs);
 // Decides on activity; after the envelopes of all groups have seen the hop.
-void eh_bleed_decide(eh_bleed *b, const eh_envelope *envelope);
-// Power above which the channels of a group count as sources: over their noise floor, and never while they only bleed.
-v4 eh_bleed_least_source_power(const eh_bleed *b, int group, v4 floor_db);
+void eh_bleed_decide(eh_bleed *b, const eh_envelope *envelope, const eh_pairs *pairs);
+// Power above which the channels of a group stand clear of their noise floor and may teach.
+v4 eh_bleed_least_source_power(v4 floor_db);

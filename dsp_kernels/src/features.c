@@ -203,7 +203,7 @@ static void analyse_slowly(extractor *x, int hop_frames) {
         eh_slow_transform(&x->slow, group, x->z, x->spectrum);
         x->roughness[group] = eh_roughness(x->spectrum, EH_SLOW_LAST_BIN, x->slow.bin_hz);
         const v4 floor_db = x->envelope.group[group].floor_db;
-        eh_pairs_take(&x->pairs, group, x->spectrum, eh_bleed_least_source_power(&x->bleed, group, floor_db));
+        eh_pairs_take(&x->pairs, group, x->spectrum, eh_bleed_least_source_power(floor_db));
     }
     eh_slow_turn(&x->slow, x->pairs.n_quads, &first, &end);
     eh_pairs_learn(&x->pairs, first, end);
@@ -214,7 +214,7 @@ static void analyse_slowly(extractor *x, int hop_frames) {
 static void end_hop(eh_features *f, extractor *x) {
     for (int group = 0; group < x->n_groups; group++) analyse_group(x, group);
     analyse_slowly(x, f->hop_frames);
-    eh_bleed_decide(&x->bleed, &x->envelope);
+    eh_bleed_decide(&x->bleed, &x->envelope, &x->pairs);
     eh_k_loudness_next(&x->loudness);
     for (int group = 0; group < x->n_groups; group++) {
         v4 loudness[4];
@@ -267,6 +267,7 @@ void eh_features_pair(const eh_features *f, int a, int b, float *coherence, floa
     // Whichever of the two directions has the clearer picture; seen from b, a comes earlier by the same time.
     const eh_quad *ab = &x->pairs.quad[a * x->n_groups + b / 4], *ba = &x->pairs.quad[b * x->n_groups + a / 4];
     const int is_ab = ab->coherence[b % 4] >= ba->coherence[a % 4];
+    if (ab->coherence[b % 4] <= 0.0f && ba->coherence[a % 4] <= 0.0f) return;
     *coherence = is_ab ? ab->coherence[b % 4] : ba->coherence[a % 4];
     *delay_ms = is_ab ? ab->delay_ms[b % 4] : -ba->delay_ms[a % 4];
 }

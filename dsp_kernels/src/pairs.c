@@ -9,6 +9,8 @@
 #define LOUDEST_MS 500.0
 #define GATE_POWER 3.1622777e-8f  // -75 dBFS
 #define QUIETER_POWER 0.5f        // a may be 3 dB under b in a frame that counts
+#define LOUDER_POWER 2.0f         // 3 dB: the frame may be another channel's
+#define ORIGIN_COHERENCE 0.4f     // and is, when the two are this coherent
 #define MIN_FRAMES 8.0f           // half a second
 #define MAX_DELAY_S 0.02f
 #define WORTH_A_DELAY 0.15f  // coherence
@@ -34,6 +36,7 @@ void eh_pairs_init(eh_pairs *p, const eh_slow *slow, eh_arena *arena) {
     p->power = eh_arena_take(arena, 2 * groups * sizeof(v4));
     p->least = eh_arena_take(arena, 2 * groups * sizeof(v4));
     p->loudest = eh_arena_take(arena, groups * sizeof(v4));
+    p->is_source = eh_arena_take(arena, groups * sizeof(v4));
     p->cross = eh_arena_take(arena, quads * (size_t)p->n_bins * 2 * sizeof(v4));
     p->own = eh_arena_take(arena, quads * (size_t)p->n_bands * 2 * sizeof(v4));
     p->quad = eh_arena_take(arena, quads * sizeof(eh_quad));
@@ -48,11 +51,31 @@ void eh_pairs_reset(eh_pairs *p) {
     memset(p->loudest, 0, groups * sizeof(v4));
     memset(p->cross, 0, quads * (size_t)p->n_bins * 2 * sizeof(v4));
     memset(p->own, 0, quads * (size_t)p->n_bands * 2 * sizeof(v4));
+    memset(p->is_source, 0, groups * sizeof(v4));
     memset(p->quad, 0, quads * sizeof(eh_quad));
+    for (size_t i = 0; i < quads; i++) p->quad[i].coherence = v4_set1(-1.0f);
     p->next_visit = p->buffer = 0;
 }
 
-void eh_pairs_begin_cycle(eh_pairs *p) { p->buffer ^= 1; }
+// A frame is the channel's own unless some louder channel is its origin, or may yet turn out to be.
+static v4 is_source(const eh_pairs *p, int group) {
+    const size_t before = (size_t)((p->buffer ^ 1) * p->n_groups);
+    const v4 power = p->power[before + (size_t)group], zero = v4_set1(0.0f);
+    v4i is_own = power > p->least[before + (size_t)group];
+    for (int c = 0; c < p->n_groups * 4; c++) {
+        const v4 coherence = p->quad[c * p->n_groups + group].coherence;
+        const v4i is_louder = v4_set1(p->power[before + (size_t)(c / 4)][c % 4]) > power * LOUDER_POWER;
+        is_own &= ~(is_louder & ((coherence > v4_set1(ORIGIN_COHERENCE)) | (coherence < zero)));
+    }
+    return v4_select(is_own, v4_set1(1.0f), zero);
+}
+
+void eh_pairs_begin_cycle(eh_pairs *p) {
+    p->buffer ^= 1;
+    for (int group = 0; group < p->n_groups; group++) p->is_source[group] = is_source(p, group);
+}
+
+const v4 *eh_pairs_latest_power(const eh_pairs *p) { return p->power + (p->buffer ^ 1) * p->n_groups; }
 
 void eh_pairs_take(eh_pairs *p, int group, const v4 *spectrum, v4 least_power) {
     const size_t slot = (size_t)(p->buffer * p->n_groups + group);
@@ -85,8 +108,8 @@ static void learn(eh_pairs *p, int a, int group) {
     const size_t slot_a = before + (size_t)(a / 4), slot_b = before + (size_t)group;
     const v4 power_a = v4_set1(p->power[slot_a][lane]), power_b = p->power[slot_b], gate = v4_set1(GATE_POWER);
     eh_quad *quad = &p->quad[index];
-    const v4 least_a = v4_set1(p->least[slot_a][lane]);
-    const v4i counts = (power_a > gate) & (power_a > least_a) & (power_b > gate) & (power_a >= power_b * QUIETER_POWER);
+    const v4i is_own = v4_set1(p->is_source[a / 4][lane]) > v4_set1(0.0f);
+    const v4i counts = is_own & (power_a > gate) & (power_b > gate) & (power_a >= power_b * QUIETER_POWER);
     const v4 one = v4_set1(1.0f), zero = v4_set1(0.0f);
     const v4 memory = v4_set1(p->keep);
     quad->presence = v4_fma(quad->presence - v4_select(counts, one, zero), memory, v4_select(counts, one, zero));
@@ -168,7 +191,7 @@ static void judge(eh_pairs *p, int index, v4 *scratch) {
         power_b += own[2 * b + 1];
     }
     const v4 coherence = v4_min(explained / v4_max(power_b, tiny), v4_set1(1.0f));
-    quad->coherence = v4_select(is_known, coherence, zero);
+    quad->coherence = v4_select(is_known, coherence, quad->coherence);
     if (!v4_any(quad->coherence > v4_set1(WORTH_A_DELAY))) return;
     for (int j = 0; j < 2 * p->first_bin; j++) whitened[j] = zero;
     for (int j = 2 * (EH_PAIR_LAST_BIN + 1); j < EH_PAIR_FFT + 2; j++) whitened[j] = zero;

@@ -19,7 +19,9 @@ class Extractor:
     def __init__(self, library: Library, n_channels: int, rate_hz: float = RATE_HZ) -> None:
         self.kernel = Kernel(library, "features", rate_hz, n_channels, size_arguments=(rate_hz, n_channels))
         self.n_channels = n_channels
-        self.record = np.dtype([(f.name, np.float32, (f.count,)) if f.count > 1 else (f.name, np.float32) for f in FEATURES])
+        self.record = np.dtype(
+            [(f.name, np.float32, (f.count,)) if f.count > 1 else (f.name, np.float32) for f in FEATURES]
+        )
 
     @property
     def hop_frames(self) -> int:

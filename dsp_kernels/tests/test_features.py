@@ -73,7 +73,14 @@ def test_silence_after_sound_reads_silence_again(library: Library) -> None:
     extractor = Extractor(library, 4)
     extractor.run(programme(48000) * 4)
     last = extractor.run(np.zeros((6 * 48000, 4), np.float32))[-1]
-    for name in ("log_mel_db", "bark_dbfs", "rms_dbfs", "peak_dbfs", "loudness_momentary_lufs", "loudness_short_term_lufs"):
+    for name in (
+        "log_mel_db",
+        "bark_dbfs",
+        "rms_dbfs",
+        "peak_dbfs",
+        "loudness_momentary_lufs",
+        "loudness_short_term_lufs",
+    ):
         assert (last[name] == -100.0).all(), name
     for name in ("centroid_hz", "rolloff_hz", "flatness", "brightness", "crest_db", "is_active", "onset"):
         assert (last[name] == 0.0).all(), name
@@ -120,7 +127,10 @@ def test_spectra_and_levels_match_their_float64_reference(library: Library, rate
         end = (h + 1) * hop
         for ch in range(4):
             record = records[h, ch]
-            power, power_before = power_spectrum(x[end - n_fft : end, ch]), power_spectrum(x[end - hop - n_fft : end - hop, ch])
+            power, power_before = (
+                power_spectrum(x[end - n_fft : end, ch]),
+                power_spectrum(x[end - hop - n_fft : end - hop, ch]),
+            )
             mel = spectral.log_mel_db(power, rate_hz)
             assert np.abs(record["log_mel_db"] - mel).max() < 0.05
             assert np.abs(record["mfcc"] - spectral.mfcc(mel)).max() < 0.05
@@ -184,11 +194,14 @@ def test_long_features_match_their_float64_reference(library: Library) -> None:
         level = spectral.level_db(envelope.hop_power(x[:, ch], 480))
         before = np.concatenate([[0.0], records["is_active"][:-1, ch]])
         is_slow = (before > 0.5) & (records["flatness"][:, ch] < 0.25)
-        assert np.abs(records["noise_floor_dbfs"][:, ch] - envelope.noise_floor_dbfs(level, is_slow, 100.0)).max() < 0.01
+        assert (
+            np.abs(records["noise_floor_dbfs"][:, ch] - envelope.noise_floor_dbfs(level, is_slow, 100.0)).max() < 0.01
+        )
 
 
 @pytest.mark.parametrize(
-    ("rate_hz", "n_channels", "reason"), [(100.0, 4, "sample rate"), (48000.0, 0, "argument"), (48000.0, 65, "argument")]
+    ("rate_hz", "n_channels", "reason"),
+    [(100.0, 4, "sample rate"), (48000.0, 0, "argument"), (48000.0, 65, "argument")],
 )
 def test_extractor_refuses_what_it_cannot_do(library: Library, rate_hz: float, n_channels: int, reason: str) -> None:
     with pytest.raises(KernelError, match=reason):
