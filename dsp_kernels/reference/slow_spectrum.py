@@ -21,7 +21,7 @@ def decimated(x: NDArray[np.floating], factor: int) -> NDArray[np.float64]:
 
 
 def windows(x: NDArray[np.floating], factor: int, hop_frames: int) -> NDArray[np.complex128]:
-    """Return the spectrum of each cycle's window, shape ``(n_cycles, 513, ...)``; it ends with the cycle's first hop."""
+    """Return the spectrum of each cycle's window, shape ``(n_cycles, 513, ...)``; it ends with the first hop."""
     low = decimated(x, factor)
     low = np.concatenate([np.zeros((N_WINDOW, *low.shape[1:])), low])
     spectra = []

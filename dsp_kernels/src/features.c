@@ -224,7 +224,7 @@ static void end_hop(eh_features *f, extractor *x) {
     }
     eh_masking_begin(&x->masking);
     for (int group = 0; group < x->n_groups; group++)
-        eh_masking_judge(&x->masking, group, x->bleed.group[group].is_active);
+        eh_masking_judge(&x->masking, group, x->bleed.group[group].is_active, x->envelope.n_hops);
     for (int channel = 0; channel < f->n_channels; channel++) {
         eh_channel_features *r = &x->latest[channel];
         if (r->is_active > 0.0f) r->masked_fraction = x->masking.fraction[channel];

@@ -11,17 +11,20 @@
 #define MASKED_POWER 0.25118864f  // -6 dB
 #define SILENT_POWER 1e-10f
 #define AVERAGE_MS 1000.0
+enum { SHARE_HOPS = 4 };
 #define LEAST_FRACTION 0.02f  // under it nobody is named
 
 void eh_masking_init(eh_masking *m, int n_groups, float hop_rate_hz, eh_arena *arena) {
     const size_t n = (size_t)n_groups;
     m->n_groups = n_groups;
     m->keep = (float)eh_one_pole_coeff(AVERAGE_MS, hop_rate_hz);
+    m->share_keep = (float)eh_one_pole_coeff(AVERAGE_MS, hop_rate_hz / SHARE_HOPS);
     m->gain2 = eh_arena_take(arena, n * EH_N_BARK * sizeof(v4));
     m->power = eh_arena_take(arena, n * EH_N_BARK * sizeof(v4));
     m->spread = eh_arena_take(arena, n * EH_N_BARK * sizeof(v4));
     m->share = eh_arena_take(arena, n * 4 * n * sizeof(v4));
     m->fraction = eh_arena_take(arena, n * 4 * sizeof(float));
+    m->masker = eh_arena_take(arena, n * 4 * sizeof(float));
     m->masked_by = eh_arena_take(arena, n * 4 * sizeof(float));
     if (!arena->base) return;
     for (size_t i = 0; i < n * EH_N_BARK; i++) m->gain2[i] = v4_set1(1.0f);
@@ -33,7 +36,7 @@ void eh_masking_reset(eh_masking *m) {
     memset(m->spread, 0, n * EH_N_BARK * sizeof(v4));
     memset(m->share, 0, n * 4 * n * sizeof(v4));
     memset(m->fraction, 0, n * 4 * sizeof(float));
-    for (size_t i = 0; i < n * 4; i++) m->masked_by[i] = -1.0f;
+    for (size_t i = 0; i < n * 4; i++) m->masker[i] = m->masked_by[i] = -1.0f;
 }
 
 void eh_masking_set_gain(eh_masking *m, int channel, const float *bark_gain_lin) {
@@ -68,7 +71,7 @@ void eh_masking_begin(eh_masking *m) {
 // Averages what each other channel adds to the channel's masking, and names the one that adds most.
 static float name_masker(eh_masking *m, int channel, const v4 weight[EH_N_BARK]) {
     const int lane = channel % 4;
-    const v4 keep = v4_set1(m->keep);
+    const v4 keep = v4_set1(m->share_keep);
     v4 *share = m->share + channel * m->n_groups;
     int masked[EH_N_BARK], n_masked = 0;
     float largest = 0.0f, masked_by = -1.0f;
@@ -88,7 +91,7 @@ static float name_masker(eh_masking *m, int channel, const v4 weight[EH_N_BARK])
     return masked_by;
 }
 
-void eh_masking_judge(eh_masking *m, int group, v4 is_active) {
+void eh_masking_judge(eh_masking *m, int group, v4 is_active, uint32_t hop) {
     const v4 *power = m->power + group * EH_N_BARK, *spread = m->spread + group * EH_N_BARK, zero = v4_set1(0.0f);
     v4 weight[EH_N_BARK], masked = zero, total = zero;
     for (int b = 0; b < EH_N_BARK; b++) {
@@ -105,7 +108,7 @@ void eh_masking_judge(eh_masking *m, int group, v4 is_active) {
         m->masked_by[channel] = -1.0f;
         if (!(is_active[lane] > 0.0f && total[lane] > SILENT_POWER)) continue;
         m->fraction[channel] = fraction[lane] + m->keep * (m->fraction[channel] - fraction[lane]);
-        const float masker = name_masker(m, channel, weight);
-        if (m->fraction[channel] >= LEAST_FRACTION) m->masked_by[channel] = masker;
+        if ((hop + (uint32_t)channel) % SHARE_HOPS == 0) m->masker[channel] = name_masker(m, channel, weight);
+        if (m->fraction[channel] >= LEAST_FRACTION) m->masked_by[channel] = m->masker[channel];
     }
 }

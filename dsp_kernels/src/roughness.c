@@ -7,7 +7,7 @@
 
 #include "spectral_math.h"
 
-enum { N_PEAKS = 10 };
+enum { N_PEAKS = 10, MAX_BINS = 513 };
 #define LEAST_PEAK_SHARE 1e-4f       // 40 dB under the largest
 #define SILENT_BIN_POWER 6.5536e-5f  // 90 dB under a full-scale sine, whose bin holds (1024 / 4)^2
 
@@ -17,7 +17,9 @@ typedef struct {
     float power[N_PEAKS];
 } peak_list;
 
+// The largest first.
 static void insert(peak_list *list, int bin, float power) {
+    if (list->n == N_PEAKS && power <= list->power[N_PEAKS - 1]) return;
     int i = list->n < N_PEAKS ? list->n++ : N_PEAKS - 1;
     for (; i > 0 && list->power[i - 1] < power; i--) {
         list->bin[i] = list->bin[i - 1];
@@ -27,23 +29,30 @@ static void insert(peak_list *list, int bin, float power) {
     list->power[i] = power;
 }
 
+// The ten largest maxima of each lane within 40 dB. Every second bin can be one at most.
+static void find_peaks(const v4 *power, int last_bin, v4 least, peak_list lists[4]) {
+    int bin[4][MAX_BINS / 2 + 1], n[4] = {0};
+    for (int k = 1; k < last_bin; k++) {
+        const v4i is_peak = (power[k] > power[k - 1]) & (power[k] >= power[k + 1]) & (power[k] > least);
+        for (int lane = 0; lane < 4; lane++) {  // written always, kept when it is one: no branch to guess
+            bin[lane][n[lane]] = k;
+            n[lane] -= is_peak[lane];
+        }
+    }
+    for (int lane = 0; lane < 4; lane++) {
+        lists[lane].n = 0;
+        for (int i = 0; i < n[lane]; i++) insert(&lists[lane], bin[lane][i], power[bin[lane][i]][lane]);
+    }
+}
+
 v4 eh_roughness(const v4 *spectrum, int last_bin, float bin_hz) {
-    v4 power[512 + 1], largest = v4_set1(SILENT_BIN_POWER);
+    v4 power[MAX_BINS], largest = v4_set1(SILENT_BIN_POWER);
     for (int k = 0; k <= last_bin; k++) {
         power[k] = v4_fma(spectrum[2 * k], spectrum[2 * k], spectrum[2 * k + 1] * spectrum[2 * k + 1]);
         largest = v4_max(largest, power[k]);
     }
-    peak_list lists[4] = {0};
-    v4 least = largest * LEAST_PEAK_SHARE;  // then the least of the list, once it is full
-    for (int k = 1; k < last_bin; k++) {
-        const v4i is_peak = (power[k] > power[k - 1]) & (power[k] >= power[k + 1]) & (power[k] > least);
-        if (!v4_any(is_peak)) continue;
-        for (int lane = 0; lane < 4; lane++)
-            if (is_peak[lane]) {
-                insert(&lists[lane], k, power[k][lane]);
-                if (lists[lane].n == N_PEAKS) least[lane] = lists[lane].power[N_PEAKS - 1];
-            }
-    }
+    peak_list lists[4];
+    find_peaks(power, last_bin, largest * LEAST_PEAK_SHARE, lists);
     // Frequency and height by a parabola through the three amplitudes; missing peaks have amplitude 0.
     v4 freq_hz[N_PEAKS], amplitude[N_PEAKS], log_amplitude[N_PEAKS], sum = v4_set1(0.0f);
     for (int i = 0; i < N_PEAKS; i++) {
