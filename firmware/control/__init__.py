@@ -1,0 +1,1 @@
+"""Decides: hears what the engine shows, moves the parameters, says why."""
