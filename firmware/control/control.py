@@ -1,0 +1,296 @@
+"""The core of the control process: observations in, snapshots out; the same in, the same out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, TextIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from firmware.errors import EvenhandError
+from firmware.observation import TICK_MS, ChannelSetup, Observation
+
+from . import slots
+from .arbiter import Arbiter, Pending
+from .classify import Classifier
+from .decisions import Decision, DecisionLog
+from .listening import Listening
+from .mixer_state import MixerState, Mode
+from .proposals import Proposal
+from .responses import MixGain
+from .roles import role_from_name, role_or_refuse
+from .rules.automix_groups import SHARE_MODES, AutomixGroups
+from .rules.balance import Balance
+from .rules.bleed_alignment import BleedAlignment
+from .rules.corrective_eq import CorrectiveEq
+from .rules.ducking import Ducking
+from .rules.dynamics import Dynamics
+from .rules.gain_staging import GainStaging
+from .rules.hpf import HighPass
+from .rules.pan import Pan
+from .rules.ride import Ride
+from .rules.sends import Sends
+from .rules.unmask import Unmask
+from .scenes import Scene
+from .slots import SectionKey
+from .summary import ChannelSummary, summarise
+from .view import Rule, View
+
+TICK_S = TICK_MS * 1e-3
+CLASSIFY_TICKS = 50
+RECORD_LEFT, RECORD_RIGHT = 2, 3  # rows of the bus meters
+
+
+class Control:
+    """Decides for one mixer.
+
+    Parameters
+    ----------
+    channels
+        The strips in engine order; a ``role`` that is given stands, another is read from the name, then from the sound.
+    target_lufs
+        Integrated loudness that the ride holds on the record bus.
+    automix
+        Sharing mode asked for, or None for what the roles say.
+    scene
+        Stored state to begin with; its names and roles stand where the channels have none.
+    amount_percent
+        How much of its wishes automation does, 0 to 100.
+    log
+        Text file for the decision log; None keeps it in memory.
+
+    Raises
+    ------
+    EvenhandError
+        For an unknown role or automix mode, too many channels, or a scene that does not fit.
+    """
+
+    def __init__(
+        self,
+        channels: Sequence[ChannelSetup],
+        *,
+        sample_rate_hz: float,
+        target_lufs: float = -16.0,
+        automix: str | None = None,
+        scene: Scene | None = None,
+        amount_percent: float = 100.0,
+        log: TextIO | None = None,
+    ) -> None:
+        if not 1 <= len(channels) <= slots.COUNT["channel"]:
+            raise EvenhandError(f"{len(channels)} channels; a mixer has 1 to {slots.COUNT['channel']}")
+        if automix is not None and automix not in SHARE_MODES:
+            near = slots.near_misses(automix, list(SHARE_MODES))
+            raise EvenhandError(f'no automix mode "{automix}"{near}; there are {", ".join(SHARE_MODES)}')
+        if not -60.0 <= target_lufs <= 0.0:
+            raise EvenhandError(f"target_lufs = {target_lufs:g} is outside -60 to 0")
+        self.sample_rate_hz = sample_rate_hz
+        self.channels = tuple(channels)
+        self.state = MixerState(amount_percent)
+        if scene is not None:
+            scene.apply(self.state)
+        self.decisions = DecisionLog(log)
+        self._arbiter = Arbiter(self.state, self.decisions, self._name_of)
+        self._listening = Listening(len(channels), TICK_S)
+        names = [c.name for c in channels]
+        is_stereo = np.array([c.is_stereo for c in channels])
+        self._view = View(names, is_stereo, self.state, self._arbiter, self._listening, TICK_S)
+        self._mix_gain = MixGain(self.state, len(channels))
+        self._classifier = Classifier(is_stereo)
+        self._given = self._roles_given(scene)
+        self._set_roles()
+        rules: tuple[Rule, ...] = (
+            GainStaging(), Balance(), HighPass(), CorrectiveEq(), Unmask(self._mix_gain), Dynamics(), Pan(), Sends(),
+            AutomixGroups(automix), Ducking(), BleedAlignment(), Ride(target_lufs),
+        )  # fmt: skip
+        # Rules take turns, so that no tick is long; balance follows gain staging at once: it makes up for the trim.
+        self._rules = rules
+        self._due: list[tuple[int, Rule]] = [(0 if n < 2 else n, rule) for n, rule in enumerate(self._rules)]
+        self._tick = 0
+        self._time_s = 0.0
+        self._published = -1
+        self._prepare(scene)
+
+    def _name_of(self, scope: str, index: int) -> str:
+        if scope == "channel" and index < len(self.channels):
+            return self.channels[index].name
+        return scope if slots.COUNT[scope] == 1 else f"{scope} {index + 1}"
+
+    # ----------------------------------------------------------------------------------------------- roles
+
+    def _roles_given(self, scene: Scene | None) -> list[tuple[str, float] | None]:
+        """Return role and confidence where somebody said: the set-up, a scene, or the name."""
+        given: list[tuple[str, float] | None] = []
+        for index, channel in enumerate(self.channels):
+            if channel.role is not None:
+                given.append((role_or_refuse(channel.role, channel.name), 1.0))
+            elif scene is not None and index in scene.roles:
+                given.append((scene.roles[index], 1.0))
+            else:
+                given.append(role_from_name(channel.name))
+        return given
+
+    def _set_roles(self) -> None:
+        guesses = self._classifier.roles
+        chosen = [known or guess for known, guess in zip(self._given, guesses, strict=True)]
+        self._view.set_roles([role for role, _ in chosen], np.array([confidence for _, confidence in chosen]))
+
+    def _classify(self) -> None:
+        unknown = np.array([known is None for known in self._given])
+        if unknown.any() and self._classifier.listen(self._listening, unknown):
+            self._set_roles()
+
+    # ------------------------------------------------------------------------------------------------ tick
+
+    def _prepare(self, scene: Scene | None) -> None:
+        """Set what names and roles say, before the first sound; sections that a scene speaks of begin as it says."""
+        stored = {SectionKey(s, i, slots.section_of(name)) for s, i, name in scene.values} if scene else set()
+        for rule in self._rules:
+            wishes = rule.propose(self._view)
+            fresh = [p for p in wishes if SectionKey(p.scope, p.index, slots.section_of(p.param)) not in stored]
+            self._arbiter.offer(fresh, 0.0)
+        for scope, index, name in scene.values if scene else ():
+            slot = slots.slot(scope, index, name)
+            self._arbiter.asked[slot] = self.state.values[slot]
+        self._arbiter.settle(0.0)
+
+    def tick(self, observation: Observation) -> NDArray[np.void] | None:
+        """Take one look and decide.
+
+        Returns
+        -------
+        A new snapshot, shape ``()`` of ``PARAMS_DTYPE``, or None when nothing changed since the last.
+        """
+        view, time_s = self._view, observation.time_s
+        self._time_s = view.time_s = time_s
+        view.loudness = observation.loudness
+        limiter_gain_db = observation.bus_meters["limiter_gain_db"]
+        view.limiter_gain_db = float(min(limiter_gain_db[RECORD_LEFT], limiter_gain_db[RECORD_RIGHT]))
+        self._listening.hear(observation, view.value("input.trim_db"))
+        for offset, rule in self._due:
+            if (self._tick + offset) % rule.period_ticks == 0:
+                proposals = rule.propose(view)
+                if proposals:
+                    self._arbiter.offer(proposals, time_s)
+        if (self._tick + 33) % CLASSIFY_TICKS == 0:
+            self._classify()
+        self._arbiter.advance(time_s, TICK_S)
+        self._tick += 1
+        return self.snapshot()
+
+    def snapshot(self) -> NDArray[np.void] | None:
+        """Return the state as a snapshot when it changed since it was last returned, else None."""
+        if self._published == self.state.n_changes:
+            return None
+        self._published = self.state.n_changes
+        return self.state.snapshot()
+
+    def offer(self, proposals: Sequence[Proposal]) -> None:
+        """Hear a model."""
+        self._arbiter.offer(proposals, self._time_s)
+
+    def finish(self) -> None:
+        """Tell the moves that are still under way: the session is over."""
+        self._arbiter.flush(self._time_s)
+
+    # ---------------------------------------------------------------------------------- the engineer's hand
+
+    def set_parameter(self, scope: str, index: int, name: str, value: float) -> Decision:
+        """Set a parameter by hand: at once, and its section is manual from now on. ``index`` counts from 0."""
+        slot = slots.slot(scope, index, name)
+        value = self.state.clamped(slot, float(value))
+        section = int(slots.SECTION[slot])
+        mode_before, before = int(self.state.mode[section]), float(self.state.values[slot])
+        self.state.set_base(slot, value)
+        self.state.mode[section] = Mode.MANUAL
+        self._arbiter.hold_section_still(section)
+        return self._log_engineer(scope, index, name, before, "set by hand", mode_before)
+
+    def _log_engineer(self, scope: str, index: int, name: str, before: float, cause: str, mode_before: int) -> Decision:
+        slot = slots.slot(scope, index, name)
+        return self.decisions.add(
+            time_s=self._time_s, scope=scope, index=index, channel=self._name_of(scope, index), parameter=name,
+            from_value=before, to_value=float(self.state.values[slot]), unit=slots.INFO[slot].entry.unit,
+            cause=cause, evidence={}, confidence=1.0, source="engineer", rule="hand", mode_before=mode_before,
+        )  # fmt: skip
+
+    def undo(self, decision_id: int) -> Decision:
+        """Take a logged move back.
+
+        A move of automation: the value from before stands, and the section is manual, or it would be done again. A move
+        by hand: value and mode from before.
+        """
+        decision = self.decisions.find(decision_id)
+        if decision is None:
+            raise EvenhandError(f"decision {decision_id} is not in the log; it keeps the last {len(self.decisions)}")
+        slot = slots.slot(decision.scope, decision.index, decision.parameter)
+        section = int(slots.SECTION[slot])
+        mode_before, before = int(self.state.mode[section]), float(self.state.values[slot])
+        self.state.set_base(slot, decision.from_value)
+        self.state.mode[section] = decision.mode_before if decision.source == "engineer" else Mode.MANUAL
+        self._arbiter.hold_section_still(section)
+        cause = f"takes back decision {decision_id}"
+        return self._log_engineer(decision.scope, decision.index, decision.parameter, before, cause, mode_before)
+
+    def set_mode(self, scope: str, index: int, section: str, mode: Mode) -> None:
+        """Let automation move a section, ask first, or keep off."""
+        self.state.set_mode(scope, index, section, mode)
+        self._arbiter.hold_section_still(self.state.section(scope, index, section))
+
+    def set_locked(self, scope: str, index: int, section: str, is_locked: bool) -> None:
+        """Lock a section against everybody but the engineer."""
+        self.state.set_locked(scope, index, section, is_locked)
+        self._arbiter.hold_section_still(self.state.section(scope, index, section))
+
+    def set_amount(self, scope: str, index: int, section: str, amount_percent: float) -> None:
+        """Scale what automation does in a section."""
+        self.state.set_amount(scope, index, section, amount_percent)
+        self._arbiter.apply_amount(self.state.section(scope, index, section), self._time_s)
+
+    @property
+    def pending(self) -> tuple[Pending, ...]:
+        """Proposals of sections in assist, waiting for a tap."""
+        return self._arbiter.pending
+
+    def accept(self, pending_id: int) -> bool:
+        """Do what was proposed; False when it is gone."""
+        return self._arbiter.accept(pending_id, self._time_s)
+
+    def reject(self, pending_id: int) -> bool:
+        """Drop what was proposed; False when it is gone."""
+        return self._arbiter.reject(pending_id)
+
+    # --------------------------------------------------------------------------------------------- readings
+
+    @property
+    def roles(self) -> list[tuple[str, str, float]]:
+        """Name, role and confidence of each channel."""
+        view = self._view
+        return [(n, r, float(c)) for n, r, c in zip(view.names, view.roles, view.role_confidence, strict=True)]
+
+    @property
+    def scene_kind(self) -> str:
+        """``speech``, ``music`` or ``mixed``."""
+        return self._view.scene_kind
+
+    def mix_gain_bark(self) -> NDArray[np.float64]:
+        """Return the gain of each critical band of each channel into the mix, ``(n_channels, 24)`` linear.
+
+        The array stays the same object until something moved.
+        """
+        return self._mix_gain.read()
+
+    def channel_summaries(self) -> list[ChannelSummary]:
+        """Return what a report says about each channel."""
+        return summarise(self._view, self._arbiter)
+
+    def scene(self, title: str = "") -> Scene:
+        """Return the state as a scene."""
+        names = {index: c.name for index, c in enumerate(self.channels)}
+        roles = {index: role for index, (_, role, confidence) in enumerate(self.roles) if confidence > 0.0}
+        return Scene.of(self.state, title=title, names=names, roles=roles)
+
+    def as_record(self) -> dict[str, Any]:
+        """Return counters for a status page."""
+        return {"n_decisions": self.decisions.n_decisions, "n_refused": self._arbiter.n_refused,
+                "state_hash": self.state.state_hash(), "scene_kind": self.scene_kind}  # fmt: skip
