@@ -7,7 +7,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import soundfile
@@ -15,13 +15,12 @@ import soxr
 from numpy.typing import NDArray
 
 from .errors import EvenhandError
+from .session_wav import PCM_SIZE_BYTES, PcmReader, WavData, find_data
 
 SUFFIXES = (".wav", ".rf64", ".flac", ".ogg", ".oga", ".opus", ".mp3")
 FORMATS = ("WAV", "WAVEX", "RF64", "FLAC", "OGG", "MP3", "MPEG")  # as libsndfile calls them
 MIN_RATE_HZ, MAX_RATE_HZ = 4000, 384000
 N_FRAMES_UNKNOWN = 1 << 62  # libsndfile's answer for a stream whose header does not say
-STREAMED_SIZE = 0xFFFFFFFF  # RIFF size of a file that came through a pipe; in RF64, "see ds64"
-MAX_RIFF_CHUNKS = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +32,7 @@ class AudioFile:
     n_channels: int
     n_frames: int
     is_float: bool
+    pcm: tuple[int, int] | None = None  # offset and size in bytes of a WAV's samples that ``PcmReader`` can take
 
     def n_frames_at(self, sample_rate_hz: int) -> int:
         """Return its length at another rate, rounded to the nearest frame."""
@@ -49,7 +49,7 @@ def probe(path: Path) -> AudioFile:
     """
     try:
         with path.open("rb") as file:
-            _refuse_truncated_wav(path, file)
+            wav = find_data(path, file)
         with soundfile.SoundFile(os.fsencode(path)) as audio:
             found = AudioFile(
                 path=path,
@@ -57,6 +57,7 @@ def probe(path: Path) -> AudioFile:
                 n_channels=audio.channels,
                 n_frames=audio.frames,
                 is_float=audio.subtype in ("FLOAT", "DOUBLE"),
+                pcm=_pcm(audio, wav),
             )
             file_format = audio.format
     except OSError as error:
@@ -101,7 +102,7 @@ class AudioReader:
                 file.sample_rate_hz, sample_rate_hz, file.n_channels, dtype="float32", quality="HQ"
             )
         try:
-            self._audio = _Forward(os.fsencode(file.path))
+            self._audio = _open(file)
         except (OSError, soundfile.LibsndfileError):
             raise self._changed() from None
 
@@ -123,7 +124,7 @@ class AudioReader:
     def _decode(self, n_frames: int) -> NDArray[np.float32]:
         n_frames = min(n_frames, self.file.n_frames - self._n_decoded)
         try:
-            audio = self._audio.read(n_frames, dtype="float32", always_2d=True)
+            audio = self._audio.read(n_frames)
         except (OSError, soundfile.LibsndfileError):
             raise self._changed() from None
         self._n_decoded += len(audio)
@@ -166,43 +167,34 @@ class _Forward(soundfile.SoundFile):
         return False
 
 
-def _refuse_truncated_wav(path: Path, file: BinaryIO) -> None:
-    """Compare the data size in a RIFF header with what is there: libsndfile would quietly give less."""
-    header = file.read(12)
-    order = {b"RIFF": "little", b"RF64": "little", b"RIFX": "big"}.get(header[:4])
-    if order is None or header[8:12] != b"WAVE":
-        return
-    size_there_bytes = path.stat().st_size
-    ds64_size_bytes = None
-    for _ in range(MAX_RIFF_CHUNKS):
-        chunk = file.read(8)
-        if len(chunk) < 8:
-            raise EvenhandError(f"{path}: has a WAV header but no audio behind it; copy or record it again")
-        name, size_bytes = chunk[:4], int.from_bytes(chunk[4:], order)  # type: ignore[arg-type]
-        if name == b"ds64":
-            ds64_size_bytes = int.from_bytes(file.read(16)[8:16], "little")
-            file.seek(size_bytes - 16 + (size_bytes & 1), 1)
-        elif name == b"data":
-            break
-        else:
-            file.seek(size_bytes + (size_bytes & 1), 1)
-    else:
-        raise EvenhandError(f"{path}: has {MAX_RIFF_CHUNKS} chunks and no audio; write it anew, for example with sox")
-    if size_bytes == STREAMED_SIZE:
-        if ds64_size_bytes is None:
-            return
-        size_bytes = ds64_size_bytes
-    available_bytes = size_there_bytes - file.tell()
-    if size_bytes > available_bytes:
-        raise EvenhandError(
-            f"{path}: is truncated: its header promises {size_bytes} bytes of audio and {available_bytes} are there; "
-            "copy it again"
-        )
-    if size_bytes == 0 and available_bytes > 0:
-        raise EvenhandError(
-            f"{path}: its header promises no audio and {available_bytes} bytes are there: the recording was not "
-            "closed; repair the header, for example with sox --ignore-length"
-        )
+class _DecodedReader:
+    """Whatever libsndfile decodes."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = _Forward(os.fsencode(path))
+
+    def close(self) -> None:
+        self._file.close()
+
+    def read(self, n_frames: int) -> NDArray[np.float32]:
+        return self._file.read(n_frames, dtype="float32", always_2d=True)
+
+
+def _open(file: AudioFile) -> _DecodedReader | PcmReader:
+    if file.pcm is None:
+        return _DecodedReader(file.path)
+    offset_bytes, sample_size_bytes = file.pcm
+    return PcmReader(file.path, offset_bytes, sample_size_bytes, file.n_channels)
+
+
+def _pcm(audio: soundfile.SoundFile, wav: WavData | None) -> tuple[int, int] | None:
+    """Return where the samples lie if they are plain and libsndfile counts as many as the header promises."""
+    size_bytes = PCM_SIZE_BYTES.get(audio.subtype)
+    if wav is None or wav.size_bytes is None or size_bytes is None or not wav.is_little_endian:
+        return None
+    if wav.size_bytes // (size_bytes * audio.channels) != audio.frames:
+        return None
+    return wav.offset_bytes, size_bytes
 
 
 def _unreadable(path: Path, error: OSError) -> EvenhandError:

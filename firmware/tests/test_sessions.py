@@ -138,6 +138,19 @@ def test_not_numbers_are_silenced_before_the_resampler_and_counted(tmp_path: Pat
         assert reader.n_scrubbed == 2
 
 
+@pytest.mark.parametrize("subtype", ["PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE"])
+@pytest.mark.parametrize("endian", ["LITTLE", "BIG"])
+@pytest.mark.parametrize("n_channels", [1, 2, 7])
+def test_every_kind_of_wav_reads_as_soundfile_reads_it(
+    tmp_path: Path, subtype: str, endian: str, n_channels: int
+) -> None:
+    audio = np.random.default_rng(3).uniform(-1.0, 1.0, (5000, n_channels))
+    audio[:2] = [[1.0], [-1.0]]
+    soundfile.write(tmp_path / "a.wav", audio, RATE_HZ, subtype=subtype, endian=endian)
+    expected, _ = soundfile.read(tmp_path / "a.wav", dtype="float32", always_2d=True)
+    np.testing.assert_array_equal(read_all(open_session(tmp_path), 999), expected)
+
+
 def test_a_wav_from_a_pipe_is_taken_to_its_end(tmp_path: Path) -> None:
     path = write(tmp_path / "piped.wav", tone())
     content = bytearray(path.read_bytes())
