@@ -52,7 +52,7 @@ class Collector:
         self.before = np.zeros((n_channels + 1, N_FFT // 2 + 1))  # the last row is the mix
         self.after = np.zeros((n_channels + 1, N_FFT // 2 + 1))
 
-    def see(self, observation: Observation, params: NDArray[np.void], mix_gain_bark: NDArray[np.float32]) -> None:
+    def see(self, observation: Observation, params: NDArray[np.void], mix_gain_bark: NDArray[np.floating]) -> None:
         """Take the state of the mixer at a tick."""
         self._n_ticks += 1
         if (self._n_ticks - 1) % self._ticks_per_point or self.n_points == len(self.momentary_lufs):

@@ -14,7 +14,7 @@ _DISTANCE = np.arange(N_BARK)[:, None] - np.arange(N_BARK)[None, :]  # from mask
 SPREAD = 10.0 ** (np.where(_DISTANCE >= 0, -10.0 * _DISTANCE, 25.0 * _DISTANCE) / 10.0)
 
 
-def masked_fraction(bark_dbfs: NDArray[np.float32], gain_lin: NDArray[np.float32]) -> NDArray[np.float64]:
+def masked_fraction(bark_dbfs: NDArray[np.floating], gain_lin: NDArray[np.floating]) -> NDArray[np.float64]:
     """Return the masked share of each channel, power-weighted over its bands, shape ``(n_channels,)``.
 
     ``bark_dbfs`` is what came in and ``gain_lin`` how it reaches the mix, both ``(n_channels, 24)``.

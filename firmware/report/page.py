@@ -47,7 +47,15 @@ def write_page(
         loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined
     )
     environment.filters.update(
-        told=wording.told, decibels=wording.decibels, pan=wording.pan, clock=figures.clock, signed=_signed
+        decibels=wording.decibels,
+        pan=wording.pan,
+        bands=wording.bands,
+        gate=wording.gate,
+        number=wording.number,
+        compressor=wording.compressor,
+        sends=wording.sends,
+        clock=figures.clock,
+        signed=_signed,
     )
     shown = list(decisions[:MAX_ROWS])
     page = environment.get_template("page.html").render(

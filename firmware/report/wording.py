@@ -2,48 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dsp_kernels.contract.entries import ParamEntry
 
 NOTHING = "–"
 OFF_DB = -90.0
-
-
-def told(value: Any) -> str:
-    """Return a value, nested or not, as one line: ``2.5 kHz, −3.0 dB, Q 1.4``; an en dash for nothing."""
-    if value is None or value is False:
-        return NOTHING
-    if isinstance(value, Mapping):
-        if not value.get("is_on", True):
-            return NOTHING
-        parts = [quantity(key, entry) for key, entry in value.items() if key != "is_on"]
-        return ", ".join(part for part in parts if part) or NOTHING
-    if isinstance(value, (list, tuple)):
-        parts = [told(entry) for entry in value]
-        return " · ".join(part for part in parts if part != NOTHING) or NOTHING
-    return number(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else str(value)
-
-
-def quantity(key: str, value: Any) -> str:
-    """Return ``value`` with the unit its key ends in; empty when there is nothing to say."""
-    if value is None or value is False:
-        return ""
-    last = key.rsplit(".", 1)[-1]
-    if isinstance(value, (Mapping, list, tuple)):
-        text = told(value)
-        return "" if text == NOTHING else f"{_plain(last)} {text}"
-    if value is True:
-        return _plain(last)
-    if isinstance(value, str):
-        return value.replace("_", " ")
-    for end, words in _UNITS.items():
-        if last == end.lstrip("_") or last.endswith(end):
-            name = _plain(last.removesuffix(end)) if last != end.lstrip("_") else ""
-            name = "" if name in ("freq", "gain", "level", "threshold") else name
-            return f"{name} {words(float(value))}".strip()
-    return f"{_plain(last)} {number(value)}"
 
 
 def setting(parameter: str, value: float, entry: ParamEntry | None) -> str:
@@ -54,13 +19,53 @@ def setting(parameter: str, value: float, entry: ParamEntry | None) -> str:
         return "on" if value > 0.5 else "off"
     if parameter == "pan.position":
         return pan(value)
-    last = parameter.rsplit(".", 1)[-1]
-    return next((words(value) for end, words in _UNITS.items() if f"_{last}".endswith(end)), number(value))
+    last = "_" + parameter.rsplit(".", 1)[-1]
+    return next((words(value) for end, words in _UNITS.items() if last.endswith(end)), number(value))
+
+
+def bands(eq: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return a line for each band: ``high pass 80 Hz``, ``bell 2.5 kHz −3.0 dB``."""
+    lines = []
+    for band in eq:
+        words = [str(band.get("type", "band")).replace("_", " "), hertz(band["freq_hz"])]
+        if "gain_db" in band:
+            words.append(decibels(band["gain_db"]))
+        lines.append(" ".join(words))
+    return lines
+
+
+def gate(settings: Mapping[str, float] | None) -> str:
+    """Return where a gate opens and how far it closes."""
+    if not settings:
+        return NOTHING
+    return _joined([dbfs(settings["threshold_dbfs"]), decibels(-settings["range_db"])])
+
+
+def compressor(settings: Mapping[str, float] | None) -> str:
+    """Return threshold, ratio, and what differs from a plain compressor."""
+    if not settings:
+        return NOTHING
+    parts = [dbfs(settings["threshold_dbfs"]), ratio(settings["ratio"])]
+    if settings.get("is_automatic", 0.0) > 0.5:
+        parts.append("automatic")
+    else:
+        parts += [_UNITS["_ms"](settings[key]) for key in ("attack_ms", "release_ms") if key in settings]
+    if settings.get("makeup_db", 0.0) >= 0.05:
+        parts.append(f"make-up {decibels(settings['makeup_db'])}")
+    if settings.get("mix_percent", 100.0) < 99.5:
+        parts.append(f"mix {percent(settings['mix_percent'])}")
+    return _joined(parts)
+
+
+def sends(levels: Mapping[str, float]) -> str:
+    """Return the sends that are up: ``reverb −18.0 dB``."""
+    up = [f"{key.removesuffix('_db').replace('_', ' ')} {decibels(v)}" for key, v in levels.items() if v > OFF_DB]
+    return _joined(up) or NOTHING
 
 
 def number(value: float) -> str:
-    """Return a plain number with a true minus sign."""
-    return f"{value:.3g}".replace("-", "−")
+    """Return a plain number with a true minus sign, three digits where they say something."""
+    return (f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}").replace("-", "−")
 
 
 def decibels(value: float) -> str:
@@ -68,29 +73,45 @@ def decibels(value: float) -> str:
     return "off" if value <= OFF_DB else f"{value:+.1f} dB".replace("-", "−")
 
 
+def dbfs(value: float) -> str:
+    """Return a level."""
+    return f"{value:.0f} dBFS".replace("-", "−")
+
+
 def hertz(value: float) -> str:
     """Return a frequency."""
-    return f"{value / 1000:.3g} kHz" if value >= 1000 else f"{value:.0f} Hz"
+    return f"{number(value / 1000)} kHz" if value >= 1000 else f"{value:.0f} Hz"
+
+
+def ratio(value: float) -> str:
+    """Return a compression ratio."""
+    return f"{value:.2g} : 1"
+
+
+def percent(value: float) -> str:
+    """Return a share."""
+    return f"{value:.0f} %"
 
 
 def pan(position: float) -> str:
     """Return ``C``, ``L 30`` or ``R 100``."""
-    percent = round(abs(position) * 100)
-    return "C" if percent == 0 else f"{'L' if position < 0 else 'R'} {percent}"
+    share = round(abs(position) * 100)
+    return "C" if share == 0 else f"{'L' if position < 0 else 'R'} {share}"
 
 
-def _plain(key: str) -> str:
-    return key.removeprefix("is_").replace("_", " ")
+def _joined(parts: Sequence[str]) -> str:
+    """Join with commas; lines break only behind them."""
+    return ", ".join(part.replace(" ", "\N{NO-BREAK SPACE}") for part in parts)
 
 
 _UNITS = {
-    "_dbfs": lambda v: f"{v:.0f} dBFS".replace("-", "−"),
+    "_dbfs": dbfs,
     "_db": decibels,
     "_hz": hertz,
-    "_ms": lambda v: f"{v:.3g} ms",
-    "_s": lambda v: f"{v:.2g} s",
-    "_percent": lambda v: f"{v:.0f} %",
-    "_bpm": lambda v: f"{v:.0f} BPM",
-    "_ratio": lambda v: f"{v:.2g} : 1",
-    "_q": lambda v: f"Q {v:.2g}",
+    "_ms": lambda value: f"{number(value)} ms",
+    "_s": lambda value: f"{number(value)} s",
+    "_percent": percent,
+    "_bpm": lambda value: f"{number(value)} BPM",
+    "_ratio": ratio,
+    "_q": lambda value: f"Q {number(value)}",
 }

@@ -83,7 +83,7 @@ def record(channels: list[ChannelSetup], duration_s: float) -> dict[str, Any]:
                 "sends": {"reverb_db": -18.0},
                 "eq": [{"type": "bell", "freq_hz": 2500.0, "gain_db": -3.0, "q": 1.4}],
                 "gate": None,
-                "compressor": {"is_on": True, "threshold_dbfs": -22.0, "ratio": 3.0},
+                "compressor": {"threshold_dbfs": -22.0, "ratio": 3.0, "attack_ms": 12.0, "release_ms": 150.0},
                 "reasons": ["high-pass at 90 Hz: a voice has nothing below"],
             }
             for index, channel in enumerate(channels)

@@ -11,6 +11,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
+from dsp_kernels.contract.generated.contract import PARAMS
 from firmware.observation import ChannelSetup
 from firmware.report import Collector, wording, write_page
 from firmware.report.collect import N_FFT
@@ -21,6 +22,7 @@ from firmware.report.spectra import third_octaves_db
 from . import report_samples
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>&\"' $x^2$ 日本"
+PARAM = {p.name: p for p in PARAMS if p.scope == "channel"}
 CHANNELS = [
     ChannelSetup(name="kick"),
     ChannelSetup(name=HOSTILE, role="vocal_lead"),
@@ -176,14 +178,23 @@ def test_every_family_of_parameters_has_a_colour_in_the_page(page: str) -> None:
         assert page.count(f"--{key}: #") == 2, f"{key} needs a light and a dark colour"
 
 
-@pytest.mark.parametrize(("value", "expected"), [
-    (None, "–"),
-    ({"is_on": False, "threshold_dbfs": -20.0}, "–"),
-    ({"is_on": True, "threshold_dbfs": -20.0, "ratio": 3.0, "attack_ms": 10.0}, "−20 dBFS, 3 : 1, attack 10 ms"),
-    ([{"type": "low_shelf", "freq_hz": 120.0, "gain_db": 2.0, "q": 0.7}, {"freq_hz": 2500.0, "gain_db": -3.0}],
-     "low shelf, 120 Hz, +2.0 dB, Q 0.7 · 2.5 kHz, −3.0 dB"),
-    ({"reverb_db": -18.0, "delay_db": -90.0}, "reverb −18.0 dB, delay off"),
-    ([], "–"),
+@pytest.mark.parametrize(("told", "expected"), [
+    (wording.compressor(None), "–"),
+    (wording.compressor({"threshold_dbfs": -20.0, "ratio": 3.0, "attack_ms": 10.0, "release_ms": 1000.0}),
+     "−20 dBFS, 3 : 1, 10 ms, 1000 ms"),
+    (wording.compressor({"threshold_dbfs": -31.4, "ratio": 3.5, "is_automatic": 1.0, "makeup_db": 2.0,
+                         "mix_percent": 60.0}), "−31 dBFS, 3.5 : 1, automatic, make-up +2.0 dB, mix 60 %"),
+    (wording.gate({"threshold_dbfs": -50.0, "range_db": 12.0}), "−50 dBFS, −12.0 dB"),
+    (wording.bands([{"type": "high_pass", "freq_hz": 80.0}, {"type": "bell", "freq_hz": 2500.0, "gain_db": -3.0}]),
+     ["high pass 80 Hz", "bell 2.5 kHz −3.0 dB"]),
+    (wording.sends({"reverb_db": -18.0, "delay_db": -90.0}), "reverb −18.0 dB"),
+    (wording.sends({}), "–"),
+    (wording.setting("eq.1.type", 1.0, PARAM["eq.1.type"]), "low shelf"),
+    (wording.setting("hpf.is_on", 1.0, PARAM["hpf.is_on"]), "on"),
+    (wording.setting("pan.position", -0.3, PARAM["pan.position"]), "L 30"),
+    (wording.setting("compressor.release_ms", 1000.0, PARAM["compressor.release_ms"]), "1000 ms"),
+    (wording.setting("fader.level_db", -90.0, PARAM["fader.level_db"]), "off"),
 ])  # fmt: skip
-def test_values_read_as_on_a_desk(value: object, expected: str) -> None:
-    assert wording.told(value) == expected
+def test_values_read_as_on_a_desk(told: object, expected: object) -> None:
+    plain = told.replace("\N{NO-BREAK SPACE}", " ") if isinstance(told, str) else told
+    assert plain == expected
