@@ -1,0 +1,80 @@
+"""``evenhand-box``: the commands of the box.
+
+A command is a module with ``NAME``, ``SUMMARY``, ``EXAMPLE``, ``add_arguments`` and ``run``, listed in ``COMMANDS``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import tomllib
+from importlib import metadata
+from pathlib import Path
+from types import FrameType
+
+from dsp_kernels.contract.generated.contract import CONTRACT_ID
+
+from . import render_command
+from .errors import EvenhandError
+
+COMMANDS = (render_command,)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command; return 0 for done, 1 for refused or failed. Wrong usage leaves with 2 (argparse)."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _stop)
+    args = _parser().parse_args(argv)
+    try:
+        args.run(args)
+        sys.stdout.flush()
+    except EvenhandError as error:
+        return _fail(str(error))
+    except KeyboardInterrupt:
+        return _fail(f"{args.command}: stopped before the end, no output has changed; start it again when you like")
+    except BrokenPipeError:  # whoever read our output went away; there is nobody to tell
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="evenhand-box", description="The mixer that mixes itself.")
+    parser.add_argument("--version", action="version", version=f"evenhand-box {_version()} (contract {CONTRACT_ID})")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for command in COMMANDS:
+        sub = commands.add_parser(
+            command.NAME,
+            help=command.SUMMARY,
+            description=f"{command.SUMMARY[0].upper()}{command.SUMMARY[1:]}.",
+            epilog=command.EXAMPLE,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        command.add_arguments(sub)
+        sub.set_defaults(run=command.run)
+    return parser
+
+
+def _version() -> str:
+    try:
+        return metadata.version("evenhand")
+    except metadata.PackageNotFoundError:  # run from the source tree
+        project = Path(__file__).parent.parent / "pyproject.toml"
+        return str(tomllib.loads(project.read_text(encoding="utf-8"))["project"]["version"])
+
+
+def _stop(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _fail(message: str) -> int:
+    """Print one ``error:`` line; names from outside may hold anything, line breaks too."""
+    line = "".join(c if c.isprintable() else "?" for c in " ".join(message.split()))
+    print(f"error: {line}", file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
