@@ -26,7 +26,6 @@ from .wav_writer import WavWriter, cannot_write
 
 TICKS_PER_BLOCK = 25  # half a second is read, mixed and written at a time
 RECORD = slice(OUTPUT_LANES.index("record_l"), OUTPUT_LANES.index("record_r") + 1)
-PLAIN_FOLDERS = ("tracks", "stems", "audio", "channels", "multitrack")
 
 Progress = Callable[[float], None]
 
@@ -157,7 +156,7 @@ class _Mix:
                 record=result.as_record(),
                 decisions=[d.as_record() for d in self._control.decisions],
                 target_lufs=self._job.target_lufs,
-                title=_title(self._job.session),
+                title=self._session.name,
                 notes=result.notes,
             )
         except OSError as error:
@@ -272,9 +271,3 @@ class _TextOut:
             return self._file.write(text)
         except OSError as error:
             raise cannot_write(self._target, error) from None
-
-
-def _title(session: Path) -> str:
-    """Return what a report calls the session: its folder, and the one above where that says nothing."""
-    place = session.resolve()
-    return f"{place.parent.name} / {place.name}" if place.name.lower() in PLAIN_FOLDERS else place.name

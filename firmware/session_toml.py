@@ -15,7 +15,7 @@ from .errors import EvenhandError
 FILE_NAME = "session.toml"
 MAX_SIZE_BYTES = 256 * 1024
 MAX_NAME_CHARACTERS = 64
-KEYS = {"sample_rate_hz": int, "channel": list}
+KEYS = {"name": str, "sample_rate_hz": int, "channel": list}
 CHANNEL_KEYS = {"name": str, "file": str, "channel": int, "role": str, "link": str}
 TYPE_WORDS = {int: "a whole number", str: "a text", list: "a list of [[channel]] tables"}
 
@@ -37,6 +37,7 @@ class SessionToml:
     """The whole file."""
 
     path: Path
+    name: str | None
     sample_rate_hz: int | None
     channels: tuple[ChannelEntry, ...]
 
@@ -45,6 +46,7 @@ def load(path: Path) -> SessionToml:
     """Read and check a ``session.toml``; whether the files exist is not its business."""
     table = _parse(path)
     _check_keys(str(path), table, KEYS)
+    _check_text(str(path), table, "name")
     entries = []
     for number, channel in enumerate(table.get("channel", []), start=1):
         place = f"{path}: channel {number}"
@@ -52,7 +54,9 @@ def load(path: Path) -> SessionToml:
             raise EvenhandError(f"{place}: must be a table; write [[channel]] above its lines")
         _check_keys(place, channel, CHANNEL_KEYS)
         entries.append(_entry(place, channel))
-    return SessionToml(path=path, sample_rate_hz=table.get("sample_rate_hz"), channels=tuple(entries))
+    return SessionToml(
+        path=path, name=table.get("name"), sample_rate_hz=table.get("sample_rate_hz"), channels=tuple(entries)
+    )
 
 
 def _parse(path: Path) -> dict[str, Any]:
@@ -82,9 +86,7 @@ def _check_keys(place: str, table: dict[str, Any], keys: dict[str, type]) -> Non
 
 def _entry(place: str, channel: dict[str, Any]) -> ChannelEntry:
     for key in ("name", "link"):
-        text = channel.get(key)
-        if text is not None and not (text.strip() and text.isprintable() and len(text) <= MAX_NAME_CHARACTERS):
-            raise EvenhandError(f"{place}: {key} must have 1 to {MAX_NAME_CHARACTERS} printable characters")
+        _check_text(place, channel, key)
     role = channel.get("role")
     if role is not None and role not in ROLES:
         raise EvenhandError(f"{place}: unknown role {_quoted(role)}; {near_misses(role, ROLES)}")
@@ -93,6 +95,12 @@ def _entry(place: str, channel: dict[str, Any]) -> ChannelEntry:
     if channel.get("channel", 1) < 1:
         raise EvenhandError(f"{place}: channel = {channel['channel']} does not exist; channels of a file count from 1")
     return ChannelEntry(place=place, **{key: channel.get(key) for key in CHANNEL_KEYS})
+
+
+def _check_text(place: str, table: dict[str, Any], key: str) -> None:
+    text = table.get(key)
+    if text is not None and not (text.strip() and text.isprintable() and len(text) <= MAX_NAME_CHARACTERS):
+        raise EvenhandError(f"{place}: {key} must have 1 to {MAX_NAME_CHARACTERS} printable characters")
 
 
 def _check_file(place: str, name: str) -> None:

@@ -15,6 +15,7 @@ from .session_toml import FILE_NAME, MAX_NAME_CHARACTERS, ChannelEntry, SessionT
 MAX_STRIPS = 32
 ENGINE_RATES_HZ = (44100, 48000, 96000)
 DEFAULT_RATE_HZ = 48000
+PLAIN_FOLDERS = ("tracks", "stems", "audio", "channels", "multitrack", "session")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +32,7 @@ class Session:
     """Strips in mixer order, the files under them, and the rate and length they share."""
 
     place: Path
+    name: str
     strips: tuple[Strip, ...]
     files: dict[Path, AudioFile]
     sample_rate_hz: int
@@ -108,11 +110,18 @@ def _session(place: Path, strips: list[Strip], files: dict[Path, AudioFile], tom
         )
     return Session(
         place=place,
+        name=toml.name if toml and toml.name else _name_of(place.resolve()),
         strips=tuple(strips),
         files=files,
         sample_rate_hz=_rate_hz(files, toml),
         toml=toml.path if toml else None,
     )
+
+
+def _name_of(place: Path) -> str:
+    """Return what the session is called when nobody said: its folder, and the one above where that says nothing."""
+    is_plain = place.name.lower() in PLAIN_FOLDERS
+    return _clean(f"{place.parent.name} / {place.name}" if is_plain else place.name)
 
 
 def _rate_hz(files: dict[Path, AudioFile], toml: SessionToml | None) -> int:

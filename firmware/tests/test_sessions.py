@@ -167,12 +167,12 @@ def test_session_toml_names_orders_and_gives_roles(tmp_path: Path) -> None:
     write(tmp_path / "a.wav", tone())
     write(tmp_path / "b.wav", tone())
     (tmp_path / "session.toml").write_text(
-        'sample_rate_hz = 96000\n[[channel]]\nname = "Anna"\nfile = "b.wav"\nrole = "vocal_lead"\n'
+        'name = "Friday"\nsample_rate_hz = 96000\n[[channel]]\nname = "Anna"\nfile = "b.wav"\nrole = "vocal_lead"\n'
         '[[channel]]\nfile = "a.wav"\n'
     )
     session = open_session(tmp_path)
     assert [(c.name, c.role) for c in session.channels] == [("Anna", "vocal_lead"), ("a", None)]
-    assert session.sample_rate_hz == 96000
+    assert (session.name, session.sample_rate_hz) == ("Friday", 96000)
     assert names(open_session(tmp_path / "session.toml")) == ["Anna", "a"]
 
 
@@ -195,6 +195,13 @@ def test_a_session_toml_without_channels_keeps_the_folder(tmp_path: Path) -> Non
     assert open_session(tmp_path).sample_rate_hz == 44100
 
 
+def test_a_session_is_called_after_its_folder_and_the_one_above_where_that_says_nothing(tmp_path: Path) -> None:
+    for place, expected in (("friday", "friday"), ("friday/tracks", "friday / tracks")):
+        (tmp_path / place).mkdir()
+        write(tmp_path / place / "a.wav", tone())
+        assert open_session(tmp_path / place).name == expected
+
+
 @pytest.mark.parametrize(("text", "expected"), [
     ('[[channel]]\nfile = "a.wav"\nrole = "vocals"', "did you mean vocal_lead"),
     ('[[channel]]\nfile = "a.wav"\nrole = "xyzzy"', "known are speech"),
@@ -204,6 +211,7 @@ def test_a_session_toml_without_channels_keeps_the_folder(tmp_path: Path) -> Non
     ('channel = "a.wav"', "must be a list of [[channel]] tables"),
     ('channel = ["a.wav"]', "must be a table"),
     ("sample_rate_hz = 44000", "the engine offers 44100, 48000, 96000"),
+    ("name = 3", "name must be a text"),
     ("sample_rate_hz = true", "must be a whole number"),
     ("sample_rate_hz = -1", "is not offered"),
     ('[[channel]]\nfile = "../a.wav"', "leaves the session folder"),
