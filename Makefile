@@ -19,8 +19,8 @@ demo: ## Mix the bundled session and say where the mix and its report lie
 	@printf '\nmix:       %s\nreport:    %s\ndecisions: %s\n' "$(CURDIR)/$(DEMO_OUT)/mix.wav" \
 		"$(CURDIR)/$(DEMO_OUT)/report.html" "$(CURDIR)/$(DEMO_OUT)/decisions.jsonl"
 
-build: ## Compile the C that the commands need
-	@.ci/setup demo
+build: ## Compile the C
+	@.ci/setup build
 
 test: ## Run every test but the soak; generated files and import contracts are among them
 	@.ci/setup test

@@ -165,7 +165,6 @@ def write_session(channels: list[tuple[Channel, NDArray[np.float64]]], folder: P
     """Write the files and session.toml; return their size in bytes."""
     folder.mkdir(exist_ok=True)
     lines = ["# Made by demo/make_session.py. Channels without a role are for the box to recognise.", ""]
-    lines += ['name = "Panel, then band"', ""]
     for channel, x in channels:
         words = with_short_words(x, channel.noise_below_db)
         sf.write(folder / f"{channel.file}.flac", words, RATE_HZ, subtype="PCM_16", compression_level=1.0)
