@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 from dsp_kernels.contract.schema import load
@@ -24,9 +26,7 @@ def test_help_shows_a_worked_example(capsys: pytest.CaptureFixture[str]) -> None
 
 @pytest.mark.parametrize("arguments", [[], ["--no-such-thing"]])
 def test_wrong_usage_is_exit_code_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    try:
-        code = main(arguments)
-    except SystemExit as done:
-        code = done.code
-    assert code == 2
+    with pytest.raises(SystemExit) as done:
+        sys.exit(main(arguments))
+    assert done.value.code == 2
     assert "usage: evenhand" in capsys.readouterr().err
