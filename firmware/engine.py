@@ -130,15 +130,13 @@ class Engine:
             ),
         )
 
-    def set_mix_gain_bark(self, gain_lin: NDArray[np.float32]) -> None:
+    def set_mix_gain_bark(self, gain_lin: NDArray[np.floating]) -> None:
         """Tell the masking kernel with which gain each critical band of each channel reaches the mix.
 
         ``gain_lin`` has shape ``(n_channels, 24)``.
         """
-        gain_lin = np.ascontiguousarray(gain_lin, np.float32)
-        extractor = self._lib.eh_engine_extractor(self._engine)
-        for channel in range(self.n_channels):
-            self._lib.eh_features_set_mix_gain(extractor, channel, self._pointer("float *", gain_lin[channel]))
+        table = np.ascontiguousarray(gain_lin, np.float32)
+        self._lib.eh_engine_set_mix_gain_bark(self._engine, self._pointer("float *", table))
 
     def _features(self) -> NDArray[np.void]:
         records = self._lib.eh_engine_features(self._engine)

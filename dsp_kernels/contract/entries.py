@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 
-class ScopeEntry(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class ScopeEntry:
     """A kind of thing that has parameters, and how many of it there are."""
 
     name: str
@@ -13,7 +14,8 @@ class ScopeEntry(NamedTuple):
     osc: str
 
 
-class ParamEntry(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class ParamEntry:
     """One float of a scope's snapshot; ``osc`` holds ``{index}`` where the scope has several."""
 
     scope: str
@@ -30,7 +32,8 @@ class ParamEntry(NamedTuple):
     osc: str
 
 
-class FeatureEntry(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class FeatureEntry:
     """One entry, ``count`` floats wide, of a feature or meter record."""
 
     name: str

@@ -128,7 +128,7 @@ def _source(contract: Contract) -> str:
         for param, n in placed_params(contract, scope.name):
             whole = int(param.kind != "number")
             lines += [
-                f"    {{{_c(param.minimum)}, {_c(param.maximum)}, {_c(param.default[n - 1])}, {whole}}},"
+                f"    {{{_c(param.minimum)}, {_c(param.maximum)}, {_c(param.default_in(scope.name, n))}, {whole}}},"
                 f"  // {param.name_at(n)}"
             ]
         lines += ["};"]
@@ -221,7 +221,7 @@ def _python(contract: Contract) -> str:
             lines += [
                 f"    ParamEntry({scope.name!r}, {param.name_at(n)!r}, 0x{param.id:04X}, "
                 f"{param.kind!r}, {param.unit!r}, "
-                f"{param.minimum!r}, {param.maximum!r}, {param.default[n - 1]!r}, {param.ramp_ms!r}, "
+                f"{param.minimum!r}, {param.maximum!r}, {param.default_in(scope.name, n)!r}, {param.ramp_ms!r}, "
                 f"{param.choices!r}, {param.moved_by!r}, {_osc(scope, param, n)!r}),"
             ]
     lines += [")"]
@@ -255,7 +255,8 @@ def _parameters_md(contract: Contract) -> str:
         ]
         for section in contract.sections_of(scope.name):
             for param in section.params:
-                default = " ".join(_value(param, v) for v in dict.fromkeys(param.default))
+                defaults = [param.default_in(scope.name, n) for n in range(1, section.repeat + 1)]
+                default = " ".join(_value(param, v) for v in dict.fromkeys(defaults))
                 bounds = " ".join(param.choices) if param.choices else f"{param.minimum:g} to {param.maximum:g}"
                 name = param.name.replace("{n}", f"{{1..{section.repeat}}}")
                 osc = _osc(scope, param, 1) if section.repeat == 1 else _osc(scope, param, 1).replace("/1/", "/{n}/")

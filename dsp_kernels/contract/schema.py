@@ -37,7 +37,7 @@ class Scope:
 
 @dataclass(frozen=True, kw_only=True)
 class Param:
-    """One control. ``default`` has one value per repetition of its section."""
+    """One control. ``default`` has one value per repetition of its section; a scope may have its own."""
 
     id: int
     name: str
@@ -46,6 +46,7 @@ class Param:
     minimum: float
     maximum: float
     default: tuple[float, ...]
+    scope_default: Mapping[str, float]
     choices: tuple[str, ...]
     ramp_ms: float
     moved_by: tuple[str, ...]
@@ -55,6 +56,10 @@ class Param:
     def field(self) -> str:
         """Last word of the name: ``threshold_dbfs`` of ``gate.threshold_dbfs``."""
         return self.name.rsplit(".", 1)[1]
+
+    def default_in(self, scope: str, n: int) -> float:
+        """Return the default in a scope and repetition ``n``, counted from 1."""
+        return self.scope_default.get(scope, self.default[n - 1])
 
     def name_at(self, n: int) -> str:
         """Return the name in repetition ``n``, counted from 1."""
@@ -147,7 +152,8 @@ def _sections(params: Mapping[str, Any], scopes: set[str], file: str) -> tuple[S
             raise ContractError(f"{where}: {{n}} stands in names of repeated sections and only there")
         by_section[section].append(param)
     for entry in params["section"]:
-        unknown = set(entry["scopes"]) - scopes
+        own_defaults = {scope for param in by_section[entry["name"]] for scope in param.scope_default}
+        unknown = (set(entry["scopes"]) - scopes) | (own_defaults - set(entry["scopes"]))
         if unknown:
             raise ContractError(f"{file}: section {entry['name']}: unknown scope {sorted(unknown)[0]!r}")
         if not by_section[entry["name"]]:
@@ -181,7 +187,8 @@ def _param(entry: Mapping[str, Any], repeat: int, where: str) -> Param:
     default = entry["default"] if isinstance(entry["default"], list) else [entry["default"]] * repeat
     if len(default) != repeat:
         raise ContractError(f"{where}: {len(default)} defaults for {repeat} repetitions")
-    if not minimum < maximum or not all(minimum <= float(v) <= maximum for v in default):
+    scope_default = {scope: float(v) for scope, v in entry.get("scope_default", {}).items()}
+    if not minimum < maximum or not all(minimum <= float(v) <= maximum for v in [*default, *scope_default.values()]):
         raise ContractError(f"{where}: default {default} is not inside [{minimum}, {maximum}]")
     for mover in entry["moved_by"]:
         if mover not in MOVERS:
@@ -195,6 +202,7 @@ def _param(entry: Mapping[str, Any], repeat: int, where: str) -> Param:
         minimum=minimum,
         maximum=maximum,
         default=tuple(float(v) for v in default),
+        scope_default=scope_default,
         choices=choices,
         ramp_ms=float(entry["ramp_ms"]),
         moved_by=tuple(entry["moved_by"]),

@@ -14,7 +14,7 @@ def mix(x: NDArray[np.floating], gain_lin: NDArray[np.floating], n_ramp: int) ->
     ``gain_lin`` has shape ``(n_lanes, n_buses)``.
     """
     rise = ramp(0.0, 1.0, n_ramp, len(x))[:, None]
-    return (x.astype(np.float64) * rise) @ gain_lin.astype(np.float64)
+    return np.matmul(x.astype(np.float64) * rise, gain_lin.astype(np.float64))
 
 
 def pan_mono(position: float) -> NDArray[np.float64]:

@@ -71,7 +71,7 @@ def test_silence_reads_what_the_contract_says(library: Library, rate_hz: float) 
 
 def test_silence_after_sound_reads_silence_again(library: Library) -> None:
     extractor = Extractor(library, 4)
-    extractor.run(programme(48000) * 4)
+    extractor.run((programme(48000) * 4).astype(np.float32))
     last = extractor.run(np.zeros((6 * 48000, 4), np.float32))[-1]
     for name in (
         "log_mel_db",

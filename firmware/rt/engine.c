@@ -453,7 +453,10 @@ void eh_engine_process_in_step(eh_engine *e, const float *in, float *out, float 
 
 const eh_channel_features *eh_engine_features(const eh_engine *e) { return eh_features_latest(&e->features); }
 
-eh_features *eh_engine_extractor(eh_engine *e) { return &e->features; }
+void eh_engine_set_mix_gain_bark(eh_engine *e, const float *gain_lin) {
+    for (int ch = 0; ch < e->config.n_channels; ch++)
+        eh_features_set_mix_gain(&e->features, ch, gain_lin + (size_t)ch * EH_N_BARK);
+}
 
 // -------------------------------------------------------------------------------------------------------- meters
 

@@ -45,7 +45,8 @@ int eh_engine_analyse(eh_engine *e);
 void eh_engine_process_in_step(eh_engine *e, const float *in, float *out, float *channels, size_t n_frames);
 
 const eh_channel_features *eh_engine_features(const eh_engine *e);  // n_channels records, of the last hop
-eh_features *eh_engine_extractor(eh_engine *e);
+// Analysis thread: gain with which each critical band of each channel reaches the mix, (n_channels, EH_N_BARK).
+void eh_engine_set_mix_gain_bark(eh_engine *e, const float *gain_lin);
 void eh_engine_read_meters(eh_engine *e, eh_channel_meters *channels,
                            eh_bus_meters *buses);            // n_channels, EH_N_OUTPUTS
 eh_loudness_reading eh_engine_loudness(const eh_engine *e);  // of the record bus, behind its limiter

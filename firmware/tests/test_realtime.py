@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import signal
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from firmware import _engine
 from firmware.tests import harnesses
 
 ADDRESS = ("-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
@@ -34,7 +34,10 @@ def test_the_proof_sees_a_thread_that_misbehaves(proof: Path, how: str, status: 
 
 def test_the_engine_calls_nothing_that_is_not_pure() -> None:
     undefined = subprocess.run(
-        ["nm", "--dynamic", "--undefined-only", str(_engine.__file__)], capture_output=True, text=True, check=True
+        ["nm", "--dynamic", "--undefined-only", importlib.import_module("firmware._engine").__file__],
+        capture_output=True,
+        text=True,
+        check=True,
     ).stdout
     names = {line.split()[-1].split("@")[0] for line in undefined.splitlines()}
     # What cffi's glue and the linker bring along is Python's or begins with an underscore.

@@ -3,7 +3,7 @@
 # ruff: noqa: E501
 from ..entries import FeatureEntry, ParamEntry, ScopeEntry
 
-CONTRACT_ID = "4ebca0c510dd"
+CONTRACT_ID = "f4cbbcf7b066"
 ANALYSIS = {'hop_ms': 10, 'fft_ms_at_least': 20, 'n_mel': 40, 'n_mfcc': 13, 'n_bark': 24, 'silence_dbfs': -100.0}
 ROLES = (
     'speech',
@@ -302,7 +302,7 @@ PARAMS = (
     ParamEntry('record', 'ride.gain_db', 0x1401, 'number', 'dB', -30.0, 30.0, 0.0, 100.0, (), ('rules',), '/record/ride/gain_db'),
     ParamEntry('record', 'limiter.ceiling_dbfs', 0x1701, 'number', 'dBFS', -20.0, 0.0, -1.2, 20.0, (), (), '/record/limiter/ceiling_dbfs'),
     ParamEntry('record', 'limiter.release_ms', 0x1702, 'number', 'ms', 10.0, 1000.0, 80.0, 0.0, (), (), '/record/limiter/release_ms'),
-    ParamEntry('record', 'limiter.is_true_peak', 0x1703, 'toggle', 'toggle', 0.0, 1.0, 0.0, 0.0, (), (), '/record/limiter/is_true_peak'),
+    ParamEntry('record', 'limiter.is_true_peak', 0x1703, 'toggle', 'toggle', 0.0, 1.0, 1.0, 0.0, (), (), '/record/limiter/is_true_peak'),
     ParamEntry('monitor', 'bus.level_db', 0x1301, 'number', 'dB', -90.0, 10.0, 0.0, 20.0, (), (), '/monitor/bus/level_db'),
     ParamEntry('monitor', 'bus.is_muted', 0x1302, 'toggle', 'toggle', 0.0, 1.0, 0.0, 10.0, (), (), '/monitor/bus/is_muted'),
     ParamEntry('monitor', 'limiter.ceiling_dbfs', 0x1701, 'number', 'dBFS', -20.0, 0.0, -1.2, 20.0, (), (), '/monitor/limiter/ceiling_dbfs'),

@@ -4,7 +4,7 @@
 #include <math.h>
 #include <stddef.h>
 
-const char *eh_contract_id(void) { return "4ebca0c510dd"; }
+const char *eh_contract_id(void) { return "f4cbbcf7b066"; }
 
 typedef struct {
     float minimum, maximum, initial;
@@ -294,7 +294,7 @@ static const field record_fields[] = {
     {-30.0f, 30.0f, 0.0f, 0},  // ride.gain_db
     {-20.0f, 0.0f, -1.2f, 0},  // limiter.ceiling_dbfs
     {10.0f, 1000.0f, 80.0f, 0},  // limiter.release_ms
-    {0.0f, 1.0f, 0.0f, 1},  // limiter.is_true_peak
+    {0.0f, 1.0f, 1.0f, 1},  // limiter.is_true_peak
 };
 
 static const field monitor_fields[] = {

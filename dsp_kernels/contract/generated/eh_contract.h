@@ -350,11 +350,11 @@ typedef struct {
     float attack_ms;  // ms: 10 to 90 % rise of the 5 ms RMS envelope at the last onset, smoothed over onsets.
     float decay_db_per_s;  // dB/s: Fall of the envelope after the last onset, over its first 20 dB, smoothed over onsets; positive is falling.
     float brightness;  // ratio: Share of the power above 1.5 kHz.
-    float roughness;  // ratio: Plomp-Levelt dissonance (Vassilakis) over the ten largest spectral peaks, relative to their power.
+    float roughness;  // ratio: Plomp-Levelt dissonance (Vassilakis) over the ten largest spectral peaks below 4.3 kHz, relative to their power.
     float onset;  // ratio: 1 in the hop in which a note, hit or syllable begins, else 0.
     float loudness_momentary_lufs;  // LUFS: K-weighted loudness of the input over 400 ms, as one channel of a mix.
     float loudness_short_term_lufs;  // LUFS: The same over 3 s.
-    float noise_floor_dbfs;  // dBFS: Minimum-following RMS: falls within 0.5 s, rises over 5 s.
+    float noise_floor_dbfs;  // dBFS: Minimum-following RMS: falls within 0.5 s, rises over 5 s, over 30 s while a tone holds.
     float is_active;  // ratio: 1 while the channel stands clear of its noise floor and of bleed from a louder channel, else 0.
     float syllabic_modulation;  // ratio: Share of the envelope's modulation power, 0.5 to 20 Hz, that lies between 3 and 8 Hz: high for speech.
     float strip_loudness_momentary_lufs;  // LUFS: K-weighted loudness behind the strip's processing and before gain sharing and fader, 400 ms.
