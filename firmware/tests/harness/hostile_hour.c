@@ -173,5 +173,8 @@ int main(int argc, char **argv) {
     if (ok)
         printf("%.0f s, %d channels: finite throughout, %llu lanes healed, silent after silence, %.1f dB from fresh\n",
                seconds, n_channels, (unsigned long long)stats.n_healed, apart_db);
+    free(in);
+    free(e);  // the arena begins with it
+    free(fresh);
     return ok ? 0 : 1;
 }
