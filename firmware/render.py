@@ -25,6 +25,7 @@ from .sessions import Session, open_session
 from .wav_writer import WavWriter, cannot_write
 
 TICKS_PER_BLOCK = 25  # half a second is read, mixed and written at a time
+MASKING_TICKS = 10  # masking is judged over a second: five times in it are enough
 RECORD = slice(OUTPUT_LANES.index("record_l"), OUTPUT_LANES.index("record_r") + 1)
 
 Progress = Callable[[float], None]
@@ -98,6 +99,7 @@ class _Mix:
         self._observation: Observation | None = None
         self._decision_file: _TextOut | None = None
         self._n_told = 0
+        self._n_handed_down = 0
         self._n_mixed = 0
         self._notes: list[str] = []
 
@@ -216,10 +218,12 @@ class _Mix:
         if params is not None:
             engine.publish(params)
             self._params = params
-        mix_gain = self._control.mix_gain_bark()
-        if mix_gain is not self._mix_gain:
-            engine.set_mix_gain_bark(mix_gain)
-            self._mix_gain = mix_gain
+        if self._n_handed_down % MASKING_TICKS == 0:
+            mix_gain = self._control.mix_gain_bark()
+            if mix_gain is not self._mix_gain:
+                engine.set_mix_gain_bark(mix_gain)
+                self._mix_gain = mix_gain
+        self._n_handed_down += 1
 
     def _last_frames(self, engine: Engine) -> NDArray[np.float32]:
         """Return what the limiter still holds, and take the last reading of its meter."""
