@@ -75,7 +75,7 @@ _LOW, _HIGH = MEL_HZ < 150.0, MEL_HZ > 5000.0
 
 def measures_of(heard: Listening) -> NDArray[np.float64]:
     """Return ``(n_channels, len(MEASURES))`` of what was heard."""
-    power = np.exp(heard.mel_db * 0.230258509)  # 10^(dB/10)
+    power = heard.mel_power
     total = power.sum(axis=1) + 1e-30
     low_db = 10.0 * np.log10(power[:, _LOW].sum(axis=1) / total + 1e-6)
     high_db = 10.0 * np.log10(power[:, _HIGH].sum(axis=1) / total + 1e-6)

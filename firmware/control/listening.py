@@ -21,6 +21,7 @@ LEVEL_MEMORY_S = 12.0  # of the level that gain staging sees, in seconds of acti
 SPECTRUM_MEMORY_S = 20.0  # of spectra and descriptors (P)
 MASKING_MEMORY_S = 2.0  # of the spectrum that unmasking sees: live-dsp 2.8
 GATE_LU = 10.0  # momentary loudness so far under its mean does not count, as in BS.1770
+TAIL_DB = 20.0  # so far under its usual level a channel only rings out (P)
 DROPPED_S = 6.0  # of activity under that gate: the source has become quieter for good (P)
 PRESENT_S = 2.0  # a shorter pause belongs to the playing
 PEAK_FALL_DB_PER_S = 0.05  # a peak is remembered for minutes: levels rise in the show (P)
@@ -45,6 +46,7 @@ _METER = columns_of(CHANNEL_METERS)
 _AT = {name: place.start for name, place in _FEATURE.items()}
 _DESCRIPTOR_COLUMNS = np.array([_AT[name] for name in DESCRIPTORS])
 _RMS, _ACTIVE, _ONSET, _FLOOR = _AT["rms_dbfs"], _AT["is_active"], _AT["onset"], _AT["noise_floor_dbfs"]
+_MASKED = _AT["masked_fraction"]
 _STRIP_MOMENTARY = _AT["strip_loudness_momentary_lufs"]
 _INPUT_PEAK = _METER["input_peak_dbfs"].start
 _DB_TO_LOG_POWER = np.log(10.0) / 10.0
@@ -80,8 +82,9 @@ class Listening:
         self.n_onsets = np.zeros(n_channels)
         self.strip_power = np.zeros(n_channels)  # K-weighted behind the strip, trim taken out, gated
         self.strip_s = np.zeros(n_channels)  # seconds that strip_power stands on
-        self.mel_db = np.full((n_channels, _FEATURE["log_mel_db"].stop), SILENCE_DB)  # trim taken out
+        self.mel_power = np.zeros((n_channels, _FEATURE["log_mel_db"].stop))  # mean while active, trim taken out
         self.bark_power = np.zeros((n_channels, int(ANALYSIS["n_bark"])))  # behind the trim, last 2 s
+        self.masked_fraction = np.zeros(n_channels)  # last 2 s
         self.descriptor = {name: np.zeros(n_channels) for name in DESCRIPTORS}
         self._descriptors = np.zeros((n_channels, len(DESCRIPTORS)))
         self._spectrum_s = np.zeros(n_channels)
@@ -128,7 +131,9 @@ class Listening:
         features, active = self.features, self.is_active
         self._spectrum_s += active * dt_s
         weight = active * (dt_s / np.minimum(self._spectrum_s + 1e-9, SPECTRUM_MEMORY_S))
-        self.mel_db += weight[:, None] * (features[:, _FEATURE["log_mel_db"]] - trim_db[:, None] - self.mel_db)
+        mel_power = power_of(features[:, _FEATURE["log_mel_db"]] - trim_db[:, None])
+        self.mel_power += weight[:, None] * (mel_power - self.mel_power)
+        self.masked_fraction += (dt_s / MASKING_MEMORY_S) * (features[:, _MASKED] - self.masked_fraction)
         self._descriptors += weight[:, None] * (features[:, _DESCRIPTOR_COLUMNS] - self._descriptors)
         self.descriptor = dict(zip(DESCRIPTORS, self._descriptors.T, strict=True))
         bark = power_of(features[:, _FEATURE["bark_dbfs"]]) * active[:, None]
@@ -139,7 +144,8 @@ class Listening:
         self.present_s += (self.quiet_s < PRESENT_S) * dt_s
         self.source_floor_dbfs = self.features[:, _FLOOR] - trim_db
         momentary = power_of(self.features[:, _STRIP_MOMENTARY] - trim_db)
-        counts = self.is_active & (momentary > 1e-7) & (momentary > self.strip_power * 10.0 ** (-GATE_LU / 10.0))
+        floor = np.maximum(self.strip_power * 10.0 ** (-GATE_LU / 10.0), self.source_power * 10.0 ** (-TAIL_DB / 10.0))
+        counts = self.is_active & (momentary > floor) & (momentary > 1e-7)
         self.strip_s += counts * dt_s
         weight = counts * (dt_s / np.minimum(self.strip_s + 1e-9, self._loudness_memory_s))
         self.strip_power += weight * (momentary - self.strip_power)
@@ -154,6 +160,11 @@ class Listening:
     def source_rms_dbfs(self) -> NDArray[np.float64]:
         """RMS while active, trim taken out."""
         return level_of(self.source_power)
+
+    @property
+    def mel_db(self) -> NDArray[np.float64]:
+        """Mean mel spectrum while active, trim taken out, dB."""
+        return level_of(self.mel_power)
 
     @property
     def strip_loudness_lufs(self) -> NDArray[np.float64]:

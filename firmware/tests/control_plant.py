@@ -99,7 +99,7 @@ class Plant:
                 features[name][ch] = value
             features["log_mel_db"][ch] = source.mel_shape_db + rms[ch]
             features["bark_dbfs"][ch] = source.bark_shape_db + rms[ch]
-        features["rms_dbfs"], features["is_active"] = rms, is_active
+        features["rms_dbfs"], features["is_active"], features["masked_fraction"] = rms, is_active, 0.5
         features["crest_db"] = [s.crest_db for s in self.sources]
         features["noise_floor_dbfs"] = np.maximum(floor_db + trim, SILENCE_DB)
         features["strip_loudness_momentary_lufs"] = features["loudness_momentary_lufs"] = momentary

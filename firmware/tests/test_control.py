@@ -94,7 +94,7 @@ CONTOURS = {
     "talking": (lambda t: -30.0 + 6.0 * np.sin(9.0 * t) if t % 3.0 < 2.2 else -np.inf, (10.0, 17.0, 40.0)),
     "fade_in": (lambda t: min(-60.0 + 12.0 * t, -20.0), (10.0, 17.0, 40.0)),
     "quiet_intro": (lambda t: -40.0 if t < 5.0 else -25.0, (17.0, 40.0)),
-    "verse_and_chorus": (lambda t: -30.0 if t % 16.0 < 8.0 else -22.0, (17.0, 28.0, 40.0)),
+    "verse_and_chorus": (lambda t: -28.0 if t % 16.0 < 8.0 else -22.0, (17.0, 28.0, 40.0)),
 }
 
 

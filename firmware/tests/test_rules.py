@@ -105,7 +105,7 @@ def bumped(freq_hz: float, bump_db: float) -> Source:
 
 @pytest.mark.parametrize(("freq_hz", "word"), [(230.0, "boomy"), (600.0, "boxy"), (3000.0, "harsh"), (7000.0, "sharp")])
 def test_what_sticks_out_of_a_voice_is_cut_where_it_sticks_out(freq_hz: float, word: str) -> None:
-    plant = plant_of(("vox", bumped(freq_hz, 12.0))).run(30.0)
+    plant = plant_of(("host", bumped(freq_hz, 12.0))).run(30.0)
     gains = [plant.value(f"eq.{n}.gain_db")[0] for n in range(1, 5)]
     n = int(np.argmin(gains)) + 1
     assert -6.0 <= gains[n - 1] < -1.5
@@ -114,12 +114,12 @@ def test_what_sticks_out_of_a_voice_is_cut_where_it_sticks_out(freq_hz: float, w
 
 
 def test_an_average_voice_is_left_alone() -> None:
-    plant = plant_of(("vox", bumped(1000.0, 0.0))).run(20.0)
+    plant = plant_of(("host", bumped(1000.0, 0.0))).run(20.0)
     assert all(plant.value(f"eq.{n}.gain_db")[0] == 0.0 for n in range(1, 5))
 
 
 def test_without_the_bump_the_cut_goes_away() -> None:
-    plant = plant_of(("vox", bumped(600.0, 12.0))).run(30.0)
+    plant = plant_of(("host", bumped(600.0, 12.0))).run(30.0)
     assert plant.value("eq.2.gain_db")[0] < -1.5
     plant.sources[0] = bumped(600.0, 0.0)
     plant.run(90.0)

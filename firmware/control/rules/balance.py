@@ -21,7 +21,7 @@ ROLE_OFFSET_LU = {
     "speech": 0.0, "vocal_lead": 0.0, "vocal_backing": -5.0,
     "kick": -3.0, "snare": -4.0, "hihat": -10.0, "tom": -5.0, "cymbal": -10.0, "drums": -2.0, "percussion": -8.0,
     "bass": -3.0, "elec_guitar": -5.0, "ac_guitar": -6.0, "piano": -5.0, "synth": -6.0, "strings": -6.0,
-    "brass": -5.5, "woodwind": -5.5, "playback": -2.0, "ambience": -14.0, "other": -6.0,
+    "brass": -5.5, "woodwind": -5.5, "playback": -2.0, "ambience": -14.0, "other": -8.0,
 }  # fmt: skip
 SOLO_LU = 3.0  # P: an instrument called lead or solo, when nobody sings or speaks
 CROWD_DB_PER_DOUBLING = 1.5  # P: channels of one role share half of the 3 dB per doubling that their sum would grow
@@ -32,7 +32,7 @@ NOISE_LIMIT_DBFS = -50.0  # speech is never lifted until its noise passes this: 
 SPEECH_MEMORY_S, MUSIC_MEMORY_S = 6.0, 25.0  # of activity (P): a song's own dynamics live
 KNOWN_AFTER_S, ACQUIRED_S = 0.3, 3.0  # of gated loudness
 ACQUIRE_SLEW_DB_PER_S, UP_DB_PER_S, DOWN_DB_PER_S = 30.0, 3.0, 6.0  # the latter two: live-dsp 2.4
-ACQUIRE_DEAD_BAND_DB, SETTLED_DEAD_BAND_DB = 0.3, 0.8  # P
+ACQUIRE_DEAD_BAND_DB, SETTLED_DEAD_BAND_DB = 0.3, 1.0  # P
 MEAN_MEMORY_S = 20.0  # P
 
 _SOLO = re.compile(r"(?<![a-z])(lead|solo|ld)|lead(?=gtr|guitar|synth)", re.IGNORECASE)

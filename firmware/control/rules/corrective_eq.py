@@ -43,9 +43,9 @@ REGIONS_OF_ROLE = {
     "snare": _NO_BOOM, "drums": _NO_BOOM, "hihat": _TOP, "cymbal": _TOP, "percussion": _TOP, "elec_guitar": _NO_BOOM,
     "ac_guitar": _ALL, "piano": _NO_BOOM, "strings": _TOP, "brass": _TOP, "woodwind": _TOP, "synth": _TOP,
 }  # fmt: skip
-VOICE_TOLERANCE_DB, OTHER_TOLERANCE_DB = 4.0, 5.0  # P
-SHARE = 0.6  # of the excess over the tolerance that is taken away (P)
-MAX_CUT_DB, MAX_PRESENCE_DB = 6.0, 2.0
+SPEECH_TOLERANCE_DB, TOLERANCE_DB = 4.0, 6.0  # P: a song asks a voice for more than talk does
+SHARE = 0.5  # of the excess over the tolerance that is taken away (P)
+SPEECH_CUT_DB, CUT_DB, PRESENCE_DB = 6.0, 4.0, 2.0  # at most
 Q_VOICE, Q_OTHER = 1.4, 2.0
 HEARD_S = 5.0
 DEAD_BAND_DB = 0.7
@@ -83,7 +83,8 @@ class CorrectiveEq:
         self._roles_version = view.roles_version
         self._is_voice = view.is_role(*VOICES)
         self._allowed = np.array([REGIONS_OF_ROLE.get(role, (0, 0, 0, 0)) for role in view.roles], float)
-        self._tolerance_db = np.where(self._is_voice, VOICE_TOLERANCE_DB, OTHER_TOLERANCE_DB)
+        self._tolerance_db = np.where(view.is_role("speech"), SPEECH_TOLERANCE_DB, TOLERANCE_DB)
+        self._cut_db = np.where(view.is_role("speech"), SPEECH_CUT_DB, CUT_DB)
         self._q = np.where(self._is_voice, Q_VOICE, Q_OTHER)
 
     def propose(self, view: View) -> list[Proposal]:
@@ -104,9 +105,9 @@ class CorrectiveEq:
             inside = np.where(_IN_REGION[n], excess_db, -99.0)
             at = np.argmax(inside, axis=1)
             peak_db = inside[np.arange(view.n_channels), at]
-            gain_db = -np.clip(SHARE * (peak_db - self._tolerance_db), 0.0, MAX_CUT_DB)
+            gain_db = -np.clip(SHARE * (peak_db - self._tolerance_db), 0.0, self._cut_db)
             if region.word == "harsh":
-                gain_db, at = self._with_presence(excess_db[:, _IN_REGION[n]], gain_db, at)
+                gain_db, at, peak_db = self._with_presence(excess_db[:, _IN_REGION[n]], gain_db, at, peak_db)
             gain_db *= self._allowed[:, n]
             for ch in view.moved(f"eq.{n + 1}.gain_db", np.where(ready, gain_db, np.nan), DEAD_BAND_DB):
                 if ready[ch] and (gain_db[ch] != 0.0 or view.asked(f"eq.{n + 1}.gain_db")[ch] < 0.0):
@@ -114,13 +115,16 @@ class CorrectiveEq:
         return proposals
 
     def _with_presence(
-        self, region_db: np.ndarray, gain_db: np.ndarray, at: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        lack_db = -region_db.mean(axis=1) - self._tolerance_db
-        boost_db = np.where(self._is_voice & (lack_db < 20.0), np.clip(SHARE * lack_db, 0.0, MAX_PRESENCE_DB), 0.0)
+        self, region_db: np.ndarray, gain_db: np.ndarray, at: np.ndarray, peak_db: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        mean_db = region_db.mean(axis=1)
+        lack_db = -mean_db - self._tolerance_db
+        boost_db = np.where(self._is_voice & (lack_db < 20.0), np.clip(SHARE * lack_db, 0.0, PRESENCE_DB), 0.0)
         is_dull = (boost_db > 0.0) & (gain_db > -0.1)
         middle = int(np.argmin(np.abs(MEL_HZ - 3000.0)))
-        return np.where(is_dull, boost_db, gain_db), np.where(is_dull, middle, at)
+        return (
+            np.where(is_dull, boost_db, gain_db), np.where(is_dull, middle, at), np.where(is_dull, mean_db, peak_db),
+        )  # fmt: skip
 
     def _proposals(self, view: View, ch: int, n: int, gain_db: float, freq_hz: float, peak_db: float) -> list[Proposal]:
         against = "an average voice" if self._is_voice[ch] else "its own broad spectrum"

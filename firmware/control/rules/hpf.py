@@ -12,7 +12,7 @@ from ..view import View
 CORNER_HZ = {
     "speech": (80.0, 140.0), "vocal_lead": (80.0, 140.0), "vocal_backing": (100.0, 180.0),
     "snare": (70.0, 120.0), "hihat": (200.0, 400.0), "tom": (40.0, 70.0), "cymbal": (150.0, 300.0),
-    "percussion": (70.0, 200.0), "bass": (30.0, 40.0), "kick": (25.0, 30.0), "drums": (25.0, 30.0),
+    "percussion": (70.0, 200.0), "bass": (30.0, 30.0), "kick": (30.0, 30.0), "drums": (30.0, 30.0),
     "elec_guitar": (70.0, 110.0), "ac_guitar": (70.0, 110.0), "piano": (35.0, 60.0), "synth": (30.0, 60.0),
     "strings": (45.0, 100.0), "brass": (60.0, 120.0), "woodwind": (80.0, 160.0), "ambience": (80.0, 120.0),
 }  # fmt: skip

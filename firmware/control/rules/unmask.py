@@ -22,6 +22,9 @@ MEMORY_S = 2.0
 DEAD_BAND_DB = 0.7
 MOVE_AFTER_S = 5.0  # a band stays so long before it serves another frequency (P)
 WINDOW_S = 20
+BEGIN_S = 4  # covered so many of those seconds, before a cut begins (P)
+RELEASE_MEMORY_S = 6.0  # a cut leaves more slowly than it comes (P)
+MASKED_FRACTION = 0.25  # who is heard well enough needs no help (P)
 
 
 class Unmask:
@@ -49,6 +52,7 @@ class Unmask:
             self._seconds = np.zeros((WINDOW_S, n, len(BARK_HZ)), bool)
             self._this_second = np.zeros((n, len(BARK_HZ)), bool)
             self._n_looks = 0
+            self._victim = np.zeros((n, len(BARK_HZ)), np.intp)
             self._band = np.full((n, 2), -1)
             self._band_since_s = np.full((n, 2), -1e9)
 
@@ -59,14 +63,17 @@ class Unmask:
             return []
         cut_db, victim = self._covering(view)
         dt_s = view.tick_s * self.period_ticks
-        self._depth_db += (dt_s / MEMORY_S) * (cut_db - self._depth_db)
+        self._victim = np.where(cut_db > 0.0, victim, self._victim)
         self._remember(cut_db > 0.0, round(1.0 / dt_s))
+        cut_db = np.where((self._seconds.sum(axis=0) >= BEGIN_S) | (self._depth_db > 0.5), cut_db, 0.0)
+        memory_s = np.where(cut_db > self._depth_db, MEMORY_S, RELEASE_MEMORY_S)
+        self._depth_db += (dt_s / memory_s) * (cut_db - self._depth_db)
         if self._depth_db.max() < 0.3 and not (view.asked("unmask.1.gain_db") < 0.0).any():
             return []
         proposals: list[Proposal] = []
         left_db = self._depth_db.copy()
         for n in range(2):
-            proposals += self._serve(view, n, left_db, victim)
+            proposals += self._serve(view, n, left_db)
         return proposals
 
     def _covering(self, view: View) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
@@ -76,7 +83,8 @@ class Unmask:
         level_db = 10.0 * np.log10(power + 1e-12)
         is_sounding = (heard.quiet_s < 1.0) & (heard.active_s > 1.0)
         top = level_db >= np.partition(level_db, -N_TOP, axis=1)[:, -N_TOP, None]
-        victims = np.where(top & is_sounding[:, None], level_db - MARGIN_DB, np.inf)
+        is_victim = is_sounding & (heard.masked_fraction > MASKED_FRACTION)
+        victims = np.where(top & is_victim[:, None], level_db - MARGIN_DB, np.inf)
         maskers = np.where(~top & is_sounding[:, None], level_db, -np.inf)
         over_db = np.where(self._yields[:, :, None], maskers[None] - victims[:, None], -np.inf)
         over_db = np.minimum(over_db, self._cut_limit_db[:, None, None])
@@ -90,7 +98,7 @@ class Unmask:
             self._seconds[(self._n_looks // looks_per_s) % WINDOW_S] = self._this_second
             self._this_second = np.zeros_like(self._this_second)
 
-    def _serve(self, view: View, n: int, left_db: NDArray[np.float64], victim: NDArray[np.intp]) -> list[Proposal]:
+    def _serve(self, view: View, n: int, left_db: NDArray[np.float64]) -> list[Proposal]:
         every = np.arange(view.n_channels)
         best = np.argmax(left_db, axis=1)
         band = self._band[:, n]
@@ -109,7 +117,9 @@ class Unmask:
         is_over = (wish == 0.0) & (asked < 0.0)
         is_other = (wish < 0.0) & ~(np.abs(wish - asked) <= DEAD_BAND_DB)
         for ch in np.flatnonzero((band >= 0) & (is_over | is_other)).tolist():
-            proposals += self._proposals(view, ch, name, float(wish[ch]), int(band[ch]), int(victim[ch, band[ch]]))
+            proposals += self._proposals(
+                view, ch, name, float(wish[ch]), int(band[ch]), int(self._victim[ch, band[ch]])
+            )
         return proposals
 
     def _proposals(self, view: View, ch: int, name: str, gain_db: float, band: int, victim: int) -> list[Proposal]:
