@@ -1,0 +1,1 @@
+"""How others reach the box: HTTP, WebSocket and OSC, and the web page."""

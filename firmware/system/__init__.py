@@ -1,0 +1,1 @@
+"""The machine around the mixer: cards, services, updates."""
