@@ -185,6 +185,11 @@ class Control:
         self._published = self.state.n_changes
         return self.state.snapshot()
 
+    @property
+    def listening(self) -> Listening:
+        """What was heard on the channels: the evidence, for models and reports."""
+        return self._listening
+
     def offer(self, proposals: Sequence[Proposal]) -> None:
         """Hear a model."""
         self._arbiter.offer(proposals, self._time_s)

@@ -13,7 +13,7 @@ from firmware.control.responses import BARK_HZ, MEL_HZ
 from firmware.observation import ChannelSetup, Loudness, Observation
 
 SILENCE_DB = -100.0
-MOMENTARY_TICKS, SHORT_TICKS = 20, 150
+MOMENTARY_TICKS, SHORT_TICKS, METER_TICKS = 20, 150, 15
 BLOCK_TICKS = 5  # a gating block begins each 100 ms
 
 
@@ -104,6 +104,7 @@ class Plant:
         features["noise_floor_dbfs"] = np.maximum(floor_db + trim, SILENCE_DB)
         features["strip_loudness_momentary_lufs"] = features["loudness_momentary_lufs"] = momentary
         meters = np.zeros(self.n, CHANNEL_METERS_DTYPE)
+        meters["input_rms_dbfs"] = level(self.strip[-METER_TICKS:].mean(axis=0))
         meters["input_peak_dbfs"] = np.where(is_active, rms + [s.crest_db for s in self.sources], rms)
         return Observation(
             time_s=self.time_s, features=features, channel_meters=meters,

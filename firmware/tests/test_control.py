@@ -138,7 +138,9 @@ def test_talkers_12_db_apart_are_level_after_ten_seconds() -> None:
 
 def test_a_noisy_talker_is_not_lifted_into_his_noise() -> None:
     control = Control(setups("host", "guest"), sample_rate_hz=RATE_HZ)
-    plant = tuned(control, Source(-20.0, floor_dbfs=-80.0), Source(-40.0, floor_dbfs=-52.0)).run(15.0)
+    clean = Source(lambda t: -20.0 if t % 6.0 < 3.0 else -np.inf, floor_dbfs=-80.0)
+    noisy = Source(lambda t: -40.0 if t % 6.0 > 3.4 else -np.inf, floor_dbfs=-52.0)
+    plant = tuned(control, clean, noisy).run(20.0)
     cause = [d.cause for d in control.decisions if d.channel == "guest" and d.parameter == "input.trim_db"]
     assert any("poor S/N, noise is only 12 dB lower" in c for c in cause)
     assert plant.value("fader.level_db")[1] <= 0.0

@@ -341,3 +341,21 @@ def test_the_mix_gain_has_the_shape_of_the_filters() -> None:
     assert 20.0 * np.log10(mix_gain.without_unmask()[0, 8]) > -0.7
     state.write(slots.slot("channel", 0, "fader.is_muted"), 1.0)
     assert not mix_gain.read().any()
+
+
+# ---------------------------------------------------------------------------------------------------- who is speaking
+
+
+def test_a_microphone_learns_nothing_from_another_s_talker() -> None:
+    def first(t: float) -> float:
+        return -20.0 if t < 10.0 else -np.inf
+
+    # The second microphone is 10 dB hotter and hears the first talker 14 dB down: in it he is only 4 dB softer.
+    def second(t: float) -> float:
+        return -24.0 if t < 10.0 else -10.0
+
+    plant = plant_of(("host", Source(first, floor_dbfs=-80.0)), ("guest", Source(second, floor_dbfs=-70.0)))
+    plant.run(9.0)
+    assert plant.value("input.trim_db")[1] == 0.0
+    plant.run(9.0)
+    assert -10.0 + plant.value("input.trim_db")[1] == pytest.approx(-20.0, abs=1.5)

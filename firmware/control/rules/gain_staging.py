@@ -12,7 +12,7 @@ SPEECH_RMS_DBFS = -20.0
 MUSIC_RMS_DBFS = -18.0
 HEADROOM_DB = 12.0  # peaks stay so far under full scale: live-dsp 2.4
 # Speech has 12 to 16 dB between RMS and peaks: at -20 dBFS RMS (L3: +/-1.5) it cannot keep 12 dB as well. P.
-SPEECH_HEADROOM_DB = 5.0
+SPEECH_HEADROOM_DB = 3.0
 SPEECH_SNR_DB = 15.0  # less is reported: live-dsp 2.4
 LEARN_AFTER_S, LEARNED_S = 0.3, 6.0  # of activity: L3 asks for 6 s
 LEARN_DEAD_BAND_DB, SETTLED_DEAD_BAND_DB = 0.5, 4.0  # P

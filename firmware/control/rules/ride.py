@@ -17,7 +17,6 @@ from ..view import View
 
 SILENCE_LUFS = -50.0  # frozen under this
 GATE_LU = 10.0  # as the relative gate of BS.1770
-GATED_MIN_S, GATED_MAX_S = 0.6, 4.0  # longer under the gate is no pause but a quieter programme; early, sooner (P)
 METER_TICKS_S = 0.4  # momentary window
 WINDOW_SHARE, WINDOW_MIN_S, WINDOW_MAX_S = 0.35, 0.4, 9.0  # of the time since the first sound (P)
 DEBT_SHARE, DEBT_MIN_S, DEBT_MAX_S = 0.2, 2.5, 60.0  # horizon over which a debt is paid, of the programme (P)
@@ -55,7 +54,7 @@ class Ride:
         self._gain_power_sum = 0.0
         self._sounding_s = 0.0  # since the first sound, pauses not counted
         self._mean_power = 10.0 ** (PRIOR_LUFS / 10.0)  # of the mix without the ride, gated
-        self._below_s = 0.0
+        self._loose_power = self._mean_power  # the same without the gate, which hangs on it
         self._limiter_db = 0.0
         self._n_ticks = 0
         self._asked_db = math.nan
@@ -103,13 +102,10 @@ class Ride:
 
     def _hear(self, power: float, tick_s: float) -> None:
         """Follow the gated mean of the mix as it would be without the ride."""
-        if power < self._mean_power * 10.0 ** (-GATE_LU / 10.0):
-            self._below_s += tick_s
-            if self._below_s < min(max(0.5 * self._sounding_s, GATED_MIN_S), GATED_MAX_S):
-                return
-        else:
-            self._below_s = 0.0
         window_s = min(max(WINDOW_SHARE * self._sounding_s, WINDOW_MIN_S), WINDOW_MAX_S)
+        self._loose_power += (tick_s / window_s) * (power - self._loose_power)
+        if power < self._loose_power * 10.0 ** (-GATE_LU / 10.0):
+            return
         if power > self._mean_power:
             window_s /= RISE_FACTOR
         self._mean_power += (tick_s / window_s) * (power - self._mean_power)
