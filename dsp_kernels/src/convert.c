@@ -38,7 +38,14 @@ static inline v4i quantise_to_s32(v4 x) {
 }
 
 void eh_convert_from_s32(const int32_t *in, float *out, size_t n) {
-    for (size_t i = 0; i < n; i++) out[i] = (float)in[i] * 0x1p-31f;
+    size_t i = 0;
+    for (; i + 16 <= n; i += 16)
+        for (size_t k = 0; k < 16; k += 4) {
+            v4i q;
+            memcpy(&q, in + i + k, sizeof q);
+            v4_store(out + i + k, to_float(q) * v4_set1(0x1p-31f));
+        }
+    for (; i < n; i++) out[i] = (float)in[i] * 0x1p-31f;
 }
 
 void eh_convert_from_s16(const int16_t *in, float *out, size_t n) {
@@ -119,8 +126,47 @@ void eh_convert_to_s16(const float *in, int16_t *out, size_t n, uint32_t *dither
     if (dither_seed) *dither_seed = first + (uint32_t)n;
 }
 
+static inline v4u v4u_max(v4u a, v4u b) {
+#if defined(__x86_64__)
+    return (v4u)_mm_max_epu32((__m128i)a, (__m128i)b);
+#elif defined(__aarch64__)
+    return (v4u)vmaxq_u32((uint32x4_t)a, (uint32x4_t)b);
+#else
+    return (a & (v4u)(a > b)) | (b & ~(v4u)(a > b));
+#endif
+}
+static inline v4u v4u_min(v4u a, v4u b) {
+#if defined(__x86_64__)
+    return (v4u)_mm_min_epu32((__m128i)a, (__m128i)b);
+#elif defined(__aarch64__)
+    return (v4u)vminq_u32((uint32x4_t)a, (uint32x4_t)b);
+#else
+    return ~v4u_max(~a, ~b);
+#endif
+}
+
+static inline void copy_vector(const float *in, float *out, v4u *most, v4u *least) {
+    const v4 x = v4_load(in);
+    const v4u magnitude = (v4u)x + (v4u)x;
+    *most = v4u_max(*most, magnitude);
+    *least = v4u_min(*least, magnitude - 1);
+    v4_store(out, x);
+}
+
+// Copies; returns whether every sample is an ordinary number: zero, or from the smallest normal number to under 1. The
+// bits twice over have no sign; one less, and zero is the largest of all.
+static int copy_ordinary(const float *in, float *out, size_t n) {
+    v4u most = {0}, least = ~most;
+    size_t i = 0;
+    for (; i + 16 <= n; i += 16)
+        for (size_t k = 0; k < 16; k += 4) copy_vector(in + i + k, out + i + k, &most, &least);
+    for (; i < n; i += 4) copy_vector(in + i, out + i, &most, &least);
+    return !v4_any((v4i)(most >= 2u * ONE_BITS) | (v4i)(least < 2u * LEAST_NORMAL_BITS - 1));
+}
+
 void eh_scrub(const float *in, float *out, size_t n_frames, int n_lanes, float limit_lin, uint32_t *n_bad,
               uint32_t *n_clipped) {
+    if (limit_lin >= 1.0f && copy_ordinary(in, out, n_frames * (size_t)n_lanes)) return;
     const size_t stride = (size_t)n_lanes;
     const v4 limit = v4_set1(limit_lin);
     for (size_t first = 0; first < stride; first += 4) {

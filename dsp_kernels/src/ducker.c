@@ -45,6 +45,7 @@ void eh_ducker_set_depth(eh_ducker *d, int lane, float depth_db, float ramp_ms) 
     d->depth_log2[lane] = depth_log2;
     d->depth_step_log2[lane] = (depth_log2 - now_log2) / (float)n_ticks;
     d->depth_left[lane] = (float)n_ticks;
+    d->is_any_depth_moving = 1;
 }
 
 void eh_ducker_reset(eh_ducker *d) {
@@ -58,6 +59,7 @@ void eh_ducker_reset(eh_ducker *d) {
         d->gain_lin[lane] = d->target_lin[lane] = 1.0f;
     }
     memset(d->is_active, 0, sizeof d->is_active);
+    d->is_any_active = d->is_any_depth_moving = 0;
 }
 
 static void follow_key(eh_ducker *d) {
@@ -78,8 +80,13 @@ static void follow_key(eh_ducker *d) {
     if (!is_down && d->amount < OPEN) d->amount = 0.0;
 }
 
+// Open, with every depth arrived: each tick would give all lanes a gain of one again.
+static int is_at_rest(const eh_ducker *d) { return d->amount == 0.0 && !d->is_any_active && !d->is_any_depth_moving; }
+
 static void tick(eh_ducker *d) {
     follow_key(d);
+    if (is_at_rest(d)) return;
+    v4i moving = {0}, active = {0};
     const v4 amount = v4_set1((float)d->amount), one = v4_set1(1.0f);
     for (int lane = 0; lane < d->n_lanes; lane += GROUP) {
         const v4 left = v4_max(v4_load(d->depth_left + lane) - 1.0f, v4_set1(0.0f));
@@ -89,8 +96,13 @@ static void tick(eh_ducker *d) {
         v4_store(d->gain_lin + lane, gain);
         v4_store(d->target_lin + lane, target);
         v4_store(d->step_lin + lane, (target - gain) * (1.0f / TICK));
-        d->is_active[lane / GROUP] = v4_any((gain != one) | (target != one));
+        const v4i is_active = (gain != one) | (target != one);
+        d->is_active[lane / GROUP] = v4_any(is_active);
+        active |= is_active;
+        moving |= left > 0.0f;
     }
+    d->is_any_active = v4_any(active);
+    d->is_any_depth_moving = v4_any(moving);
 }
 
 static void run_group(eh_ducker *d, int lane, const float *in, float *out, size_t n_frames) {
@@ -108,10 +120,13 @@ void eh_ducker_process(eh_ducker *d, const float *key, const float *in, float *o
     const size_t stride = (size_t)d->n_lanes;
     while (n_frames > 0) {
         const size_t to_tick = (size_t)(TICK - d->phase), n_span = n_frames < to_tick ? n_frames : to_tick;
-        float sum = d->key_sum;
-        for (size_t n = 0; n < n_span; n++) sum += key[n] * key[n];
-        d->key_sum = sum;
-        for (int lane = 0; lane < d->n_lanes; lane += GROUP) {
+        if (key) {
+            float sum = d->key_sum;
+            for (size_t n = 0; n < n_span; n++) sum += key[n] * key[n];
+            d->key_sum = sum;
+            key += n_span;
+        }
+        for (int lane = 0; lane < d->n_lanes && (d->is_any_active || in != out); lane += GROUP) {
             if (d->is_active[lane / GROUP])
                 run_group(d, lane, in + lane, out + lane, n_span);
             else
@@ -119,7 +134,7 @@ void eh_ducker_process(eh_ducker *d, const float *key, const float *in, float *o
         }
         d->phase = (d->phase + (int)n_span) % TICK;
         if (d->phase == 0) tick(d);
-        key += n_span, in += n_span * stride, out += n_span * stride, n_frames -= n_span;
+        in += n_span * stride, out += n_span * stride, n_frames -= n_span;
     }
 }
 

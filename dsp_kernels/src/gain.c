@@ -28,6 +28,8 @@ void eh_gain_reset(eh_gain *g) {
     memset(g->ramp_left, 0, sizeof g->ramp_left);
 }
 
+static int is_unity(v4 gain) { return !v4_any(gain != v4_set1(1.0f)); }
+
 void eh_gain_process(eh_gain *g, const float *in, float *out, size_t n_frames) {
     const size_t stride = (size_t)g->n_lanes;
     for (size_t first = 0; first < stride; first += 4) {
@@ -45,6 +47,7 @@ void eh_gain_process(eh_gain *g, const float *in, float *out, size_t n_frames) {
             }
             v4_store(g->gain_lin + first, gain);
         }
+        if (in == out && is_unity(gain)) continue;  // the bits stay as they are
         for (; n < n_frames; n++, x += stride, y += stride) v4_store(y, v4_load(x) * gain);
     }
 }

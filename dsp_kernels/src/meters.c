@@ -48,7 +48,8 @@ void eh_meters_process(eh_meters *m, const float *in, size_t n_frames) {
         size_t left = n_frames, until_tick = (size_t)(TICK_FRAMES - m->phase);
         while (left >= until_tick) {
             if (until_tick == TICK_FRAMES) {
-                for (int n = 0; n < TICK_FRAMES; n++, x += stride) measure(v4_load(x), &peak, &accumulated);
+                for (int n = 0; n < TICK_FRAMES; n += 4, x += 4 * stride)
+                    for (size_t k = 0; k < 4; k++) measure(v4_load(x + k * stride), &peak, &accumulated);
             } else {
                 for (size_t n = 0; n < until_tick; n++, x += stride) measure(v4_load(x), &peak, &accumulated);
             }

@@ -58,10 +58,17 @@ static int is_ramping(const eh_mix *m, int group) {
 }
 
 static inline v4 mix_four(v4 x, const v4 *gain, v4 sum) {
+#if defined(__aarch64__)  // one instruction each, which compilers do not find in the general form
+    sum = (v4)vfmaq_laneq_f32((float32x4_t)sum, (float32x4_t)gain[0], (float32x4_t)x, 0);
+    sum = (v4)vfmaq_laneq_f32((float32x4_t)sum, (float32x4_t)gain[1], (float32x4_t)x, 1);
+    sum = (v4)vfmaq_laneq_f32((float32x4_t)sum, (float32x4_t)gain[2], (float32x4_t)x, 2);
+    return (v4)vfmaq_laneq_f32((float32x4_t)sum, (float32x4_t)gain[3], (float32x4_t)x, 3);
+#else
     sum = v4_fma(__builtin_shufflevector(x, x, 0, 0, 0, 0), gain[0], sum);
     sum = v4_fma(__builtin_shufflevector(x, x, 1, 1, 1, 1), gain[1], sum);
     sum = v4_fma(__builtin_shufflevector(x, x, 2, 2, 2, 2), gain[2], sum);
     return v4_fma(__builtin_shufflevector(x, x, 3, 3, 3, 3), gain[3], sum);
+#endif
 }
 
 static void mix_steady(const eh_mix *m, int group, int bus, const float *in, float *out, size_t n_frames) {
@@ -75,19 +82,25 @@ static void mix_steady(const eh_mix *m, int group, int bus, const float *in, flo
 }
 
 // Eight lanes at once: the bus is loaded and stored half as often. Same order of additions as one after the other.
-static void mix_steady_pair(const eh_mix *m, int group_a, int group_b, int bus, const float *in, float *out,
-                            size_t n_frames) {
+// n_vectors of buses, a constant where this is called, lie bus_step apart and share the loading of the lanes.
+static inline __attribute__((always_inline)) void mix_steady_pair(const eh_mix *m, int group_a, int group_b, int bus,
+                                                                  size_t bus_step, const int n_vectors, const float *in,
+                                                                  float *out, size_t n_frames) {
     const size_t in_stride = (size_t)m->n_lanes, out_stride = (size_t)m->n_buses;
-    v4 gain[2 * GROUP];
-    for (int i = 0; i < GROUP; i++) {
-        gain[i] = v4_load(&m->target_lin[group_a * GROUP + i][bus]);
-        gain[GROUP + i] = v4_load(&m->target_lin[group_b * GROUP + i][bus]);
-    }
+    v4 gain[2][2 * GROUP];
+    for (int v = 0; v < n_vectors; v++)
+        for (int i = 0; i < GROUP; i++) {
+            gain[v][i] = v4_load(&m->target_lin[group_a * GROUP + i][(size_t)bus + (size_t)v * bus_step]);
+            gain[v][GROUP + i] = v4_load(&m->target_lin[group_b * GROUP + i][(size_t)bus + (size_t)v * bus_step]);
+        }
     const float *a = in + group_a * GROUP, *b = in + group_b * GROUP;
     out += bus;
     for (size_t n = 0; n < n_frames; n++, a += in_stride, b += in_stride, out += out_stride) {
-        const v4 sum = mix_four(v4_load(a), gain, v4_load(out));
-        v4_store(out, mix_four(v4_load(b), gain + GROUP, sum));
+        const v4 x_a = v4_load(a), x_b = v4_load(b);
+        for (int v = 0; v < n_vectors; v++) {
+            float *y = out + (size_t)v * bus_step;
+            v4_store(y, mix_four(x_b, gain[v] + GROUP, mix_four(x_a, gain[v], v4_load(y))));
+        }
     }
 }
 
@@ -120,28 +133,66 @@ static void advance_ramps(eh_mix *m, int group, size_t n_frames) {
     if (!is_ramping(m, group)) mark_active(m, group);
 }
 
-void eh_mix_process(eh_mix *m, const float *in, float *out, size_t n_frames) {
-    const int n_groups = m->n_lanes / GROUP;
-    for (int bus = 0; bus < m->n_buses; bus += GROUP) {
-        const uint32_t bit = 1u << (bus / GROUP);
-        int waiting = -1;  // a steady group that looks for a second
-        for (int group = 0; group < n_groups; group++) {
-            if (!(m->active[group] & bit)) continue;
-            const int is_steady = !is_ramping(m, group);
-            if (is_steady && waiting < 0) {
-                waiting = group;
-                continue;
-            }
-            if (is_steady) {
-                mix_steady_pair(m, waiting, group, bus, in, out, n_frames);
-            } else {
-                if (waiting >= 0) mix_steady(m, waiting, bus, in, out, n_frames);
-                mix_ramping(m, group, bus, in, out, n_frames);
-            }
-            waiting = -1;
+// Two vectors of buses that the same steady groups feed.
+static void mix_two_vectors(const eh_mix *m, uint32_t groups, int bus, int other, const float *in, float *out,
+                            size_t n_frames) {
+    while (groups) {
+        const int a = __builtin_ctz(groups);
+        groups &= groups - 1;
+        if (!groups) {
+            mix_steady(m, a, bus, in, out, n_frames);
+            mix_steady(m, a, other, in, out, n_frames);
+            return;
         }
-        if (waiting >= 0) mix_steady(m, waiting, bus, in, out, n_frames);
+        const int b = __builtin_ctz(groups);
+        groups &= groups - 1;
+        mix_steady_pair(m, a, b, bus, (size_t)(other - bus), 2, in, out, n_frames);
     }
-    for (int group = 0; group < n_groups; group++)
-        if (is_ramping(m, group)) advance_ramps(m, group, n_frames);
+}
+
+static void mix_one_vector(const eh_mix *m, uint32_t groups, uint32_t ramping, int bus, const float *in, float *out,
+                           size_t n_frames) {
+    int waiting = -1;  // a steady group that looks for a second
+    for (; groups; groups &= groups - 1) {
+        const int group = __builtin_ctz(groups), is_steady = !(ramping >> group & 1);
+        if (is_steady && waiting < 0) {
+            waiting = group;
+            continue;
+        }
+        if (is_steady) {
+            mix_steady_pair(m, waiting, group, bus, 0, 1, in, out, n_frames);
+        } else {
+            if (waiting >= 0) mix_steady(m, waiting, bus, in, out, n_frames);
+            mix_ramping(m, group, bus, in, out, n_frames);
+        }
+        waiting = -1;
+    }
+    if (waiting >= 0) mix_steady(m, waiting, bus, in, out, n_frames);
+}
+
+int eh_mix_is_active(const eh_mix *m) {
+    uint32_t any = 0;
+    for (int group = 0; group < m->n_lanes / GROUP; group++) any |= m->active[group];
+    return any != 0;
+}
+
+void eh_mix_process(eh_mix *m, const float *in, float *out, size_t n_frames) {
+    uint32_t feeding[EH_MAX_BUSES / GROUP] = {0}, ramping = 0;  // bit g: group g
+    const int n_groups = m->n_lanes / GROUP, n_vectors = m->n_buses / GROUP;
+    for (int group = 0; group < n_groups; group++) {
+        ramping |= (uint32_t)is_ramping(m, group) << group;
+        for (int v = 0; v < n_vectors; v++) feeding[v] |= (m->active[group] >> v & 1u) << group;
+    }
+    for (int v = 0; v < n_vectors; v++) {
+        if (!feeding[v]) continue;
+        int other = v + 1;
+        while (other < n_vectors && feeding[other] != feeding[v]) other++;
+        if (other < n_vectors && !(feeding[v] & ramping)) {
+            mix_two_vectors(m, feeding[v], v * GROUP, other * GROUP, in, out, n_frames);
+            feeding[other] = 0;
+        } else {
+            mix_one_vector(m, feeding[v], ramping, v * GROUP, in, out, n_frames);
+        }
+    }
+    for (; ramping; ramping &= ramping - 1) advance_ramps(m, __builtin_ctz(ramping), n_frames);
 }

@@ -48,7 +48,15 @@ static inline v4 v4_fnma(v4 a, v4 b, v4 c) {
 }
 
 // Lane by lane: mask ? a : b. Masks are all ones or all zeros, as comparisons give them.
-static inline v4 v4_select(v4i mask, v4 a, v4 b) { return (v4)(((v4i)a & mask) | ((v4i)b & ~mask)); }
+static inline v4 v4_select(v4i mask, v4 a, v4 b) {
+#if defined(__x86_64__)
+    return (v4)_mm_blendv_ps((__m128)b, (__m128)a, (__m128)mask);
+#elif defined(__aarch64__)
+    return (v4)vbslq_f32((uint32x4_t)mask, (float32x4_t)a, (float32x4_t)b);
+#else
+    return (v4)(((v4i)a & mask) | ((v4i)b & ~mask));
+#endif
+}
 // For numbers; what comes of a NaN, or of zeros of both signs, is the machine's choice.
 static inline v4 v4_max(v4 a, v4 b) {
 #if defined(__x86_64__)
@@ -68,7 +76,13 @@ static inline v4 v4_min(v4 a, v4 b) {
     return v4_select(a < b, a, b);
 #endif
 }
-static inline v4 v4_abs(v4 a) { return (v4)((v4i)a & 0x7fffffff); }
+static inline v4 v4_abs(v4 a) {
+#if defined(__aarch64__)
+    return (v4)vabsq_f32((float32x4_t)a);
+#else
+    return (v4)((v4i)a & 0x7fffffff);
+#endif
+}
 static inline v4 v4_swap_pairs(v4 a) { return __builtin_shufflevector(a, a, 1, 0, 3, 2); }  // lanes 1 0 3 2
 static inline int v4_any(v4i mask) { return (mask[0] | mask[1] | mask[2] | mask[3]) != 0; }
 static inline v4 v4_sqrt(v4 a) {

@@ -91,22 +91,22 @@ static eh_status lay_out(eh_engine *e, const eh_engine_config *c, arena_cursor *
     void *features = take(arena, eh_features_size_bytes(rate_hz, c->n_channels));
     float *x = take(arena, block_bytes(n_lanes));
     float *buses = take(arena, block_bytes(N_BUSES));
-    float *outputs = take(arena, block_bytes(EH_N_OUTPUTS));
     float *tap = take(arena, block_bytes(n_tap_lanes));
     float *key = take(arena, block_bytes(VECTOR));
-    float *send = take(arena, block_bytes(1));
-    float *wet = take(arena, block_bytes(N_WET));
+    float *sends = take(arena, block_bytes(N_FX));
+    float *wets = take(arena, block_bytes(N_FX * N_WET));
     float *monitor = take(arena, block_bytes(VECTOR));
     if (!arena->next) return EH_OK;
     e->n_lanes = n_lanes;
     e->n_tap_lanes = n_tap_lanes;
     e->x = x;
     e->buses = buses;
-    e->outputs = outputs;
     e->tap = tap;
     e->key = key;
-    e->send = send;
-    e->wet = wet;
+    for (int fx = 0; fx < N_FX; fx++) {
+        e->send[fx] = sends + (size_t)fx * EH_MAX_BLOCK_FRAMES;
+        e->wet[fx] = wets + (size_t)fx * EH_MAX_BLOCK_FRAMES * N_WET;
+    }
     e->monitor = monitor;
     eh_tap_ring_init(&e->taps, n_tap_lanes, taps);
     const eh_status status[] = {
@@ -277,8 +277,24 @@ static void silence_lane(float *x, size_t n_frames, size_t n_lanes) {
     for (size_t n = 0; n < n_frames; n++) x[n * n_lanes] = 0.0f;
 }
 
+// One pass over all lanes, in memory order: zero times a finite number is zero.
+static int is_all_finite(const float *x, size_t n_samples) {
+    const v4 zero = v4_set1(0.0f);
+    v4 a = zero, b = zero, c = zero, d = zero;
+    size_t i = 0;
+    for (; i + 4 * VECTOR <= n_samples; i += 4 * VECTOR) {
+        a = v4_fma(v4_load(x + i), zero, a);
+        b = v4_fma(v4_load(x + i + VECTOR), zero, b);
+        c = v4_fma(v4_load(x + i + 2 * VECTOR), zero, c);
+        d = v4_fma(v4_load(x + i + 3 * VECTOR), zero, d);
+    }
+    for (; i < n_samples; i += VECTOR) a = v4_fma(v4_load(x + i), zero, a);
+    return !v4_any(((a + b) + (c + d)) != zero);
+}
+
 // The last guard: whatever went wrong in a lane stays in that lane, for this block.
 static void heal_strips(eh_engine *e, size_t n_frames) {
+    if (is_all_finite(e->x, n_frames * (size_t)e->n_lanes)) return;
     for (int first = 0; first < e->n_lanes; first += VECTOR) {
         const int bits = unfinite_lanes(e->x + first, n_frames, (size_t)e->n_lanes);
         for (int i = 0; bits >> i; i++) {
@@ -290,12 +306,13 @@ static void heal_strips(eh_engine *e, size_t n_frames) {
     }
 }
 
-static void heal_outputs(eh_engine *e, size_t n_frames) {
+static void heal_outputs(eh_engine *e, float *out, size_t n_frames) {
+    if (is_all_finite(out, n_frames * EH_N_OUTPUTS)) return;
     for (int first = 0; first < EH_N_OUTPUTS; first += VECTOR) {
-        const int bits = unfinite_lanes(e->outputs + first, n_frames, EH_N_OUTPUTS);
+        const int bits = unfinite_lanes(out + first, n_frames, EH_N_OUTPUTS);
         for (int i = 0; bits >> i; i++) {
             if (!(bits >> i & 1)) continue;
-            silence_lane(e->outputs + first + i, n_frames, EH_N_OUTPUTS);
+            silence_lane(out + first + i, n_frames, EH_N_OUTPUTS);
             eh_eq_reset_lane(&e->bus_eq, first + i);
             eh_limiter_reset_lane(&e->limiter, first + i);
             eh_meters_reset_lane(&e->bus_meters, first + i);
@@ -324,12 +341,19 @@ static void process_strips(eh_engine *e, size_t n_frames) {
     }
 }
 
-static void share_and_duck(eh_engine *e, size_t n_frames) {
-    eh_automix_process(&e->automix, e->x, e->x, n_frames);
-    memset(e->key, 0, block_bytes(VECTOR));
+// What ducks: one bus. Without a key channel, fading ones included, there is nothing to mix.
+static void mix_key(eh_engine *e, size_t n_frames) {
+    e->has_key = eh_mix_is_active(&e->key_mix);
+    if (!e->has_key) return;
+    memset(e->key, 0, n_frames * sizeof(v4));
     eh_mix_process(&e->key_mix, e->x, e->key, n_frames);
     for (size_t n = 0; n < n_frames; n++) e->key[n] = e->key[n * VECTOR];
-    eh_ducker_process(&e->ducker, e->key, e->x, e->x, n_frames);
+}
+
+static void share_and_duck(eh_engine *e, size_t n_frames) {
+    eh_automix_process(&e->automix, e->x, e->x, n_frames);
+    mix_key(e, n_frames);
+    eh_ducker_process(&e->ducker, e->has_key ? e->key : NULL, e->x, e->x, n_frames);
     eh_meters_process(&e->output_meters, e->x, n_frames);
 }
 
@@ -346,59 +370,62 @@ static void deliver_channels(const eh_engine *e, float *channels, size_t n_frame
     }
 }
 
-static void add_wet(eh_engine *e, size_t n_frames) {
-    for (size_t n = 0; n < n_frames; n++)
-        for (int side = 0; side < 2; side++) {
-            e->buses[n * N_BUSES + BUS_MAIN_L + (size_t)side] += e->wet[n * N_WET + (size_t)side];
-            e->buses[n * N_BUSES + BUS_RECORD_L + (size_t)side] += e->wet[n * N_WET + (size_t)side];
-        }
-}
-
 static void process_effects(eh_engine *e, size_t n_frames) {
-    for (size_t n = 0; n < n_frames; n++) e->send[n] = e->buses[n * N_BUSES + BUS_REVERB];
-    eh_reverb_process(&e->reverb, e->send, e->wet, n_frames);
-    add_wet(e, n_frames);
-    for (size_t n = 0; n < n_frames; n++) e->send[n] = e->buses[n * N_BUSES + BUS_DELAY];
-    eh_delay_process(&e->delay, e->send, e->wet, n_frames);
-    add_wet(e, n_frames);
+    const float *buses = e->buses;
+    for (size_t n = 0; n < n_frames; n++, buses += N_BUSES) {
+        e->send[FX_REVERB][n] = buses[BUS_REVERB];
+        e->send[FX_DELAY][n] = buses[BUS_DELAY];
+    }
+    eh_reverb_process(&e->reverb, e->send[FX_REVERB], e->wet[FX_REVERB], n_frames);
+    eh_delay_process(&e->delay, e->send[FX_DELAY], e->wet[FX_DELAY], n_frames);
 }
 
-// Without solo the engineer hears the main mix, as it goes to its limiter.
-static void feed_monitor(eh_engine *e, size_t n_frames) {
-    float *main_mix = e->monitor;
-    for (size_t n = 0; n < n_frames; n++) memcpy(main_mix + n * VECTOR, e->outputs + n * EH_N_OUTPUTS, sizeof(v4));
-    eh_gain_process(&e->monitor_feed, main_mix, main_mix, n_frames);
-    for (size_t n = 0; n < n_frames; n++) {
-        e->outputs[n * EH_N_OUTPUTS + BUS_MONITOR_L] += main_mix[n * VECTOR];
-        e->outputs[n * EH_N_OUTPUTS + BUS_MONITOR_R] += main_mix[n * VECTOR + 1];
+static v4 stereo_twice(const float *pair) { return (v4){pair[0], pair[1], pair[0], pair[1]}; }
+
+// The outputs out of the buses; both effects join main and record.
+static void collect_outputs(const eh_engine *e, float *out, size_t n_frames) {
+    const float *buses = e->buses, *reverb = e->wet[FX_REVERB], *delay = e->wet[FX_DELAY];
+    for (size_t n = 0; n < n_frames; n++, buses += N_BUSES, out += EH_N_OUTPUTS, reverb += N_WET, delay += N_WET) {
+        v4_store(out, v4_load(buses) + stereo_twice(reverb) + stereo_twice(delay));
+        v4_store(out + VECTOR, v4_load(buses + VECTOR));
+        v4_store(out + 2 * VECTOR, v4_load(buses + 2 * VECTOR));
     }
 }
 
-static void process_outputs(eh_engine *e, size_t n_frames) {
-    for (size_t n = 0; n < n_frames; n++)
-        memcpy(e->outputs + n * EH_N_OUTPUTS, e->buses + n * N_BUSES, EH_N_OUTPUTS * sizeof(float));
-    eh_eq_process(&e->bus_eq, e->outputs, e->outputs, n_frames);
-    eh_ducker_process(&e->bus_ducker, e->key, e->outputs, e->outputs, n_frames);
-    eh_gain_process(&e->bus_gain, e->outputs, e->outputs, n_frames);
-    feed_monitor(e, n_frames);
-    eh_limiter_process(&e->limiter, e->outputs, e->outputs, n_frames);
-    eh_gain_process(&e->panic, e->outputs, e->outputs, n_frames);
-    heal_outputs(e, n_frames);
-    eh_meters_process(&e->bus_meters, e->outputs, n_frames);
-    eh_loudness_process(&e->loudness, e->outputs, EH_N_OUTPUTS, BUS_RECORD_L, n_frames);
+// Without solo the engineer hears the main mix, as it goes to its limiter.
+static void feed_monitor(eh_engine *e, float *out, size_t n_frames) {
+    float *main_mix = e->monitor;
+    for (size_t n = 0; n < n_frames; n++) memcpy(main_mix + n * VECTOR, out + n * EH_N_OUTPUTS, sizeof(v4));
+    eh_gain_process(&e->monitor_feed, main_mix, main_mix, n_frames);
+    for (size_t n = 0; n < n_frames; n++, out += EH_N_OUTPUTS, main_mix += VECTOR) {
+        out[BUS_MONITOR_L] += main_mix[0];
+        out[BUS_MONITOR_R] += main_mix[1];
+    }
+}
+
+static void process_outputs(eh_engine *e, float *out, size_t n_frames) {
+    collect_outputs(e, out, n_frames);
+    eh_eq_process(&e->bus_eq, out, out, n_frames);
+    eh_ducker_process(&e->bus_ducker, e->has_key ? e->key : NULL, out, out, n_frames);
+    eh_gain_process(&e->bus_gain, out, out, n_frames);
+    feed_monitor(e, out, n_frames);
+    eh_limiter_process(&e->limiter, out, out, n_frames);
+    eh_gain_process(&e->panic, out, out, n_frames);
+    heal_outputs(e, out, n_frames);
+    eh_meters_process(&e->bus_meters, out, n_frames);
+    eh_loudness_process(&e->loudness, out, EH_N_OUTPUTS, BUS_RECORD_L, n_frames);
 }
 
 static void process_block(eh_engine *e, const float *in, float *out, float *channels, size_t n_frames) {
     patch_in(e, in, n_frames);
     process_strips(e, n_frames);
-    memset(e->buses, 0, block_bytes(N_BUSES));
+    memset(e->buses, 0, n_frames * N_BUSES * sizeof(float));
     eh_mix_process(&e->pre_mix, e->x, e->buses, n_frames);
     share_and_duck(e, n_frames);
     if (channels) deliver_channels(e, channels, n_frames);
     eh_mix_process(&e->post_mix, e->x, e->buses, n_frames);
     process_effects(e, n_frames);
-    process_outputs(e, n_frames);
-    memcpy(out, e->outputs, n_frames * EH_N_OUTPUTS * sizeof(float));
+    process_outputs(e, out, n_frames);
     e->stats.n_frames += n_frames;
 }
 

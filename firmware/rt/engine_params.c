@@ -197,14 +197,6 @@ static void set_monitor(eh_engine *e, const eh_params *p) {
     }
 }
 
-static void count_duck_roles(eh_engine *e, const eh_params *p) {
-    e->n_keys = e->n_ducked = 0;
-    for (int ch = 0; ch < e->config.n_channels; ch++) {
-        e->n_keys += (int)p->channel[ch].duck.role == EH_DUCK_ROLE_KEY;
-        e->n_ducked += (int)p->channel[ch].duck.role == EH_DUCK_ROLE_DUCKED;
-    }
-}
-
 void eh_engine_take_over(eh_engine *e, const eh_params *published) {
     e->incoming = *published;
     e->stats.n_clamped += eh_params_clamp(&e->incoming);
@@ -227,7 +219,6 @@ void eh_engine_take_over(eh_engine *e, const eh_params *published) {
     }
     const float panic_lin = p->system.panic.is_on > 0.5f ? 0.0f : 1.0f;
     for (int bus = 0; bus < EH_N_OUTPUTS; bus++) eh_gain_set(&e->panic, bus, panic_lin, EH_PANIC_IS_ON_RAMP_MS);
-    count_duck_roles(e, p);
     e->params = e->incoming;
     e->stats.n_snapshots++;
 }

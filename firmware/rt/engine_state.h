@@ -19,6 +19,8 @@ enum {
     N_BUSES = 16,
 };
 
+enum { FX_REVERB, FX_DELAY, N_FX };
+
 // Sections of the strip's EQ behind its high-pass, and of a bus's EQ.
 enum { STRIP_TILT = EH_N_EQ_BANDS, STRIP_UNMASK = STRIP_TILT + 1, N_STRIP_SECTIONS = STRIP_UNMASK + EH_N_UNMASK_BANDS };
 enum { BUS_TILT = EH_N_EQ_BANDS, BUS_NOTCH = BUS_TILT + 1, N_BUS_SECTIONS = BUS_NOTCH + EH_N_NOTCHES };
@@ -36,8 +38,8 @@ struct eh_engine {
     eh_mailbox mailbox;
     eh_params params, incoming;     // as taken over; on the way
     float fader_lin[EH_N_CHANNEL];  // fader, mute and DCA in one
-    int n_keys, n_ducked;
-    int is_fresh;  // nothing sounded yet: parameters jump
+    int has_key;                    // in this block
+    int is_fresh;                   // nothing sounded yet: parameters jump
 
     eh_gain trim;
     eh_align align;
@@ -60,12 +62,11 @@ struct eh_engine {
 
     uint32_t n_bad[EH_MAX_LANES], n_clipped[EH_MAX_LANES];
     eh_engine_stats stats;
-    float *x;              // (EH_MAX_BLOCK_FRAMES, n_lanes)
-    float *buses;          // (EH_MAX_BLOCK_FRAMES, N_BUSES)
-    float *outputs;        // (EH_MAX_BLOCK_FRAMES, EH_N_OUTPUTS)
-    float *tap;            // (EH_MAX_BLOCK_FRAMES, n_tap_lanes)
-    float *key, *send;     // (EH_MAX_BLOCK_FRAMES, 4), (EH_MAX_BLOCK_FRAMES,)
-    float *wet, *monitor;  // (EH_MAX_BLOCK_FRAMES, 2), (EH_MAX_BLOCK_FRAMES, 4)
+    float *x;                       // (EH_MAX_BLOCK_FRAMES, n_lanes)
+    float *buses;                   // (EH_MAX_BLOCK_FRAMES, N_BUSES)
+    float *tap;                     // (EH_MAX_BLOCK_FRAMES, n_tap_lanes)
+    float *key, *monitor;           // (EH_MAX_BLOCK_FRAMES, 4) each; the key then (EH_MAX_BLOCK_FRAMES,)
+    float *send[N_FX], *wet[N_FX];  // (EH_MAX_BLOCK_FRAMES,), (EH_MAX_BLOCK_FRAMES, 2)
 };
 
 // engine_params.c: turns a snapshot into kernel settings, touching only what changed.

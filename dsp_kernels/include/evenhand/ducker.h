@@ -22,12 +22,13 @@ typedef struct {
     float gain_lin[EH_MAX_LANES], step_lin[EH_MAX_LANES];           // of the line between computations
     float target_lin[EH_MAX_LANES];
     int32_t is_active[EH_MAX_LANES / EH_LANES_PER_VECTOR];
+    int32_t is_any_active, is_any_depth_moving;
 } eh_ducker;
 
 eh_status eh_ducker_init(eh_ducker *d, float sample_rate_hz, int n_lanes);
 void eh_ducker_set(eh_ducker *d, const eh_ducker_params *p) EH_RT;
 void eh_ducker_set_depth(eh_ducker *d, int lane, float depth_db, float ramp_ms) EH_RT;  // 0: the lane passes
 void eh_ducker_reset(eh_ducker *d) EH_RT;
-// key is mono, (n_frames,).
+// key is mono, (n_frames,), or NULL for silence.
 void eh_ducker_process(eh_ducker *d, const float *key, const float *in, float *out, size_t n_frames) EH_RT;
 float eh_ducker_gain_db(const eh_ducker *d, int lane) EH_RT;

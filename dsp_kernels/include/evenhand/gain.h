@@ -31,6 +31,7 @@ eh_status eh_mix_init(eh_mix *m, float sample_rate_hz, int n_lanes, int n_buses)
 void eh_mix_set(eh_mix *m, int lane, const float *gain_lin, float ramp_ms) EH_RT;  // n_buses gains
 void eh_mix_reset(eh_mix *m) EH_RT;
 void eh_mix_process(eh_mix *m, const float *in, float *out, size_t n_frames) EH_RT;
+int eh_mix_is_active(const eh_mix *m) EH_RT;                                             // 0: process would add nothing
 float eh_mix_gain_lin(const eh_mix *m, int lane, int bus, size_t n_frames_ahead) EH_RT;  // what process will apply then
 
 // Constant-power pan of a mono channel: gain_lin[0] left, [1] right; 0 dB at the centre is -3 dB into each side.
