@@ -6,7 +6,6 @@ import argparse
 import json
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +16,8 @@ from rich.table import Table
 from dsp_kernels.build_ffi import BuildError, build_library, kernel_sources
 
 from . import counting, peers
+from .timing import best_ns
 
-ROUNDS = 41  # the minimum of as many interleaved runs varies by 1 to 3 % on a noisy machine
 KERNELS = (
     "convert_from_s32", "convert_to_s32", "scrub", "gain", "align", "eq", "gate", "compressor", "saturation",
     "automix", "ducker", "meters", "mix", "kweight", "limiter", "true_peak_limiter", "features",
@@ -38,14 +37,6 @@ def open_bench(directory: Path) -> Any:
         "double eh_bench_fma_peak_ns(void);"
     )
     return ffi.dlopen(str(library))
-
-
-def best_ns(runs: Sequence[Callable[[], float]]) -> list[float]:
-    """Return the least time of each, measured in turn."""
-    best = [float("inf")] * len(runs)
-    for _ in range(ROUNDS):
-        best = [min(b, run()) for b, run in zip(best, runs, strict=True)]
-    return best
 
 
 def measure(n_lanes: int, n_frames: int, directory: Path) -> list[dict[str, object]]:

@@ -15,7 +15,7 @@ typedef struct {
 typedef struct {
     biquad band[N_BANDS], k[2];
     float gate_envelope, gate_gain, compressor_envelope;
-    float power, share_gain, peak, mean_square;
+    float power, peak, mean_square, bus_gain[N_MIX_BUSES];
 } strip;
 
 static int lanes, frames;
@@ -25,6 +25,7 @@ static float fdn[N_FDN][FDN_FRAMES], fdn_low[N_FDN];
 static int fdn_at;
 static float held[LOOKAHEAD][2], limiter_gain = 1.0f;
 static int held_at;
+static float loudness_power[2];
 
 // Audio EQ Cookbook, R. Bristow-Johnson.
 static biquad bell(float freq_hz, float gain_db, float q) {
@@ -59,7 +60,8 @@ static void prepare(int n_lanes, int n_frames) {
         for (int b = 1; b < N_BANDS; b++) strips[c].band[b] = bell(30.0f * (float)(1 << (2 * b)), 3.0f, 1.0f);
         strips[c].k[0] = (biquad){1.5351249f, -2.6916962f, 1.1983928f, -1.6906593f, 0.7324808f, 0, 0};
         strips[c].k[1] = (biquad){1.0f, -2.0f, 1.0f, -1.9900475f, 0.9900723f, 0, 0};
-        strips[c].gate_gain = strips[c].share_gain = 1.0f;
+        strips[c].gate_gain = 1.0f;
+        for (int bus = 0; bus < N_MIX_BUSES; bus++) strips[c].bus_gain[bus] = 0.1f + 0.05f * (float)bus;
     }
 }
 
@@ -136,14 +138,18 @@ static void run_meters(const float *in, float *out) {
         }
 }
 
-static void run_mix(const float *in, float *out) {
-    (void)out;
+static void mix_buses(const float *in, int n_buses) {
     for (int n = 0; n < frames; n++)
-        for (int bus = 0; bus < N_MIX_BUSES; bus++) {
+        for (int bus = 0; bus < n_buses; bus++) {
             float sum = 0.0f;
-            for (int c = 0; c < lanes; c++) sum += in[n * lanes + c] * (0.1f + 0.05f * (float)bus);
+            for (int c = 0; c < lanes; c++) sum += in[n * lanes + c] * strips[c].bus_gain[bus];
             mixes[n][bus] = sum;
         }
+}
+
+static void run_mix(const float *in, float *out) {
+    (void)out;
+    mix_buses(in, N_MIX_BUSES);
 }
 
 static void run_reverb(const float *in, float *out) {
@@ -181,25 +187,57 @@ static void run_limiter(const float *in, float *out) {
     }
 }
 
-static void run_chain(const float *in, float *out) {
-    static float wet[MAX_FRAMES * 2];
-    run_gate(in, out);
-    run_eq(out, out);
-    run_compressor(out, out);
-    run_automix(out, out);
-    run_meters(out, out);
-    run_mix(out, out);
-    run_reverb(out, wet);
-    for (int n = 0; n < frames; n++) {
-        mixes[n][0] += wet[2 * n];
-        mixes[n][1] += wet[2 * n + 1];
+// The work of firmware/bench/chain.c, from the card's integers to the card's integers, but less of it: one limiter
+// instead of those of every output and no true peak, four outputs instead of twelve, all of them in one group.
+enum { MAIN_L, MAIN_R, RECORD_L, RECORD_R, SEND, N_CHAIN_BUSES };
+
+static int32_t card_in[MAX_FRAMES * EH_MAX_LANES], card_out[MAX_FRAMES * (RECORD_R + 1)];
+
+static void prepare_chain(int n_lanes, int n_frames) {
+    prepare(n_lanes, n_frames);
+    uint32_t state = 1;
+    for (int i = 0; i < n_frames * n_lanes; i++) {
+        state = state * 1664525u + 1013904223u;
+        card_in[i] = (int32_t)state / 4;
     }
-    run_limiter(out, wet);
-    for (int side = 0; side < 2; side++)
-        for (int n = 0; n < frames; n++) {
-            const float k = tick(&strips[side].k[1], tick(&strips[side].k[0], wet[2 * n + side]));
-            strips[side].peak += k * k;
+}
+
+static void from_card(float *x) {
+    for (int i = 0; i < frames * lanes; i++) x[i] = (float)card_in[i] / 2147483648.0f;
+}
+
+static void to_card(void) {
+    for (int n = 0; n < frames; n++)
+        for (int bus = MAIN_L; bus <= RECORD_R; bus++) {
+            const float x = fminf(fmaxf(mixes[n][bus], -1.0f), 1.0f);
+            card_out[n * (RECORD_R + 1) + bus] = (int32_t)fmin(rint((double)x * 2147483648.0), 2147483647.0);
         }
+}
+
+static void run_chain(const float *in, float *out) {
+    static float x[MAX_FRAMES * EH_MAX_LANES], send[MAX_FRAMES * EH_MAX_LANES], stereo[MAX_FRAMES * 2];
+    (void)in;
+    (void)out;
+    from_card(x);
+    run_meters(x, x);
+    run_gate(x, x);
+    run_eq(x, x);
+    run_compressor(x, x);
+    run_automix(x, x);
+    run_meters(x, x);
+    mix_buses(x, N_CHAIN_BUSES);
+    for (int n = 0; n < frames; n++) send[n * lanes] = mixes[n][SEND];
+    run_reverb(send, stereo);
+    for (int n = 0; n < frames; n++)
+        for (int bus = MAIN_L; bus <= RECORD_R; bus++) mixes[n][bus] += stereo[2 * n + bus % 2];
+    run_limiter(x, stereo);
+    for (int n = 0; n < frames; n++)
+        for (int side = 0; side < 2; side++) {
+            const float k = tick(&strips[side].k[1], tick(&strips[side].k[0], stereo[2 * n + side]));
+            loudness_power[side] += k * k;
+            mixes[n][MAIN_L + side] = stereo[2 * n + side];
+        }
+    to_card();
 }
 
 const eh_benchmark eh_bench_naive[] = {
@@ -210,6 +248,6 @@ const eh_benchmark eh_bench_naive[] = {
     {"naive_meters", prepare, run_meters},
     {"naive_mix", prepare, run_mix},
     {"naive_reverb", prepare, run_reverb},
-    {"naive_chain", prepare, run_chain},
+    {"naive_chain", prepare_chain, run_chain},
     {NULL, NULL, NULL},
 };

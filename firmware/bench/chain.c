@@ -1,8 +1,8 @@
-// The whole mixer without the analysis thread's work, for timing and for counting instructions.
+// The whole mixer, from the card's integers to the card's integers, for timing and for counting instructions.
 //
 // Every strip: high-pass, gate, four bells, compressor, gain sharing, fader, pan, a reverb send; behind them reverb,
-// limiters on all outputs (true peak on the record bus) and the loudness meter. Program: bench chain|features
-// N_CHANNELS N_FRAMES N_BLOCKS.
+// limiters on all outputs (true peak on the record bus) and the loudness meter; with analysis, every hop's features
+// too. Program: bench chain|analysis N_CHANNELS N_FRAMES N_BLOCKS.
 #define _GNU_SOURCE
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,13 +11,12 @@
 
 #include "engine_state.h"
 
-enum { N_NOISE_BLOCKS = 16 };
+enum { N_NOISE_BLOCKS = 16, MAX_FRAMES = 256 };
 
 static eh_engine *engine;
-static int channels, frames, analyses;
-static int32_t card_in[N_NOISE_BLOCKS * EH_MAX_BLOCK_FRAMES * EH_N_CHANNEL],
-    card_out[EH_MAX_BLOCK_FRAMES * EH_N_OUTPUTS];
-static float in[EH_MAX_BLOCK_FRAMES * EH_N_CHANNEL], out[EH_MAX_BLOCK_FRAMES * EH_N_OUTPUTS];
+static int channels, frames;
+static int32_t card_in[N_NOISE_BLOCKS * MAX_FRAMES * EH_N_CHANNEL], card_out[MAX_FRAMES * EH_N_OUTPUTS];
+static float in[MAX_FRAMES * EH_N_CHANNEL], out[MAX_FRAMES * EH_N_OUTPUTS];
 
 static eh_params busy_parameters(void) {
     eh_params p;
@@ -34,7 +33,9 @@ static eh_params busy_parameters(void) {
     return p;
 }
 
-void eh_chain_prepare(int n_channels, int n_frames, int with_analysis) {
+void eh_chain_prepare(int n_channels, int n_frames) {
+    free(engine);  // it lies at the start of its arena
+    engine = NULL;
     const eh_engine_config config = {
         .sample_rate_hz = 48000.0f, .n_capture_lanes = n_channels, .n_channels = n_channels};
     void *arena = aligned_alloc(64, eh_engine_size_bytes(&config));
@@ -43,7 +44,6 @@ void eh_chain_prepare(int n_channels, int n_frames, int with_analysis) {
     eh_engine_publish(engine, &p);
     channels = n_channels;
     frames = n_frames;
-    analyses = with_analysis;
     uint32_t state = 1;
     for (size_t i = 0; i < sizeof card_in / sizeof card_in[0]; i++) {
         state = state * 1664525u + 1013904223u;
@@ -56,7 +56,7 @@ static void skip_analysis(void) {
     for (size_t n; (n = eh_tap_ring_peek(&engine->taps, &input, &strip)) > 0;) eh_tap_ring_consume(&engine->taps, n);
 }
 
-double eh_chain_run(int n_blocks) {
+double eh_chain_run(int n_blocks, int with_analysis) {
     struct timespec start, end;
     clock_gettime(CLOCK_MONOTONIC, &start);
     for (int block = 0; block < n_blocks; block++) {
@@ -64,7 +64,7 @@ double eh_chain_run(int n_blocks) {
         eh_convert_from_s32(card_in + (size_t)(block % N_NOISE_BLOCKS) * n_in, in, n_in);
         eh_engine_process(engine, in, out, NULL, (size_t)frames);
         eh_convert_to_s32(out, card_out, (size_t)(frames * EH_N_OUTPUTS));
-        if (analyses)
+        if (with_analysis)
             eh_engine_analyse(engine);
         else
             skip_analysis();
@@ -76,11 +76,11 @@ double eh_chain_run(int n_blocks) {
 #ifdef EH_BENCH_MAIN
 int main(int argc, char **argv) {
     if (argc != 5) {
-        fprintf(stderr, "usage: bench chain|features N_CHANNELS N_FRAMES N_BLOCKS\n");
+        fprintf(stderr, "usage: bench chain|analysis N_CHANNELS N_FRAMES N_BLOCKS\n");
         return 2;
     }
-    eh_chain_prepare(atoi(argv[2]), atoi(argv[3]), strcmp(argv[1], "features") == 0);
-    eh_chain_run(atoi(argv[4]));
+    eh_chain_prepare(atoi(argv[2]), atoi(argv[3]));
+    eh_chain_run(atoi(argv[4]), strcmp(argv[1], "analysis") == 0);
     return 0;
 }
 #endif
