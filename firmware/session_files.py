@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -47,10 +49,13 @@ def probe(path: Path) -> AudioFile:
     EvenhandError
         When it is no audio, empty, truncated or of an impossible rate.
     """
+    refuse_special(path, path)
     try:
+        if path.stat().st_size == 0:
+            raise EvenhandError(f"{path}: is empty (0 bytes); copy or record it again")
         with path.open("rb") as file:
             wav = find_data(path, file)
-        with soundfile.SoundFile(os.fsencode(path)) as audio:
+        with _quiet_decoder(), soundfile.SoundFile(os.fsencode(path)) as audio:
             found = AudioFile(
                 path=path,
                 sample_rate_hz=audio.samplerate,
@@ -80,6 +85,20 @@ def probe(path: Path) -> AudioFile:
     return found
 
 
+def refuse_special(path: Path, place: Path | str) -> None:
+    """Refuse a pipe, a device or a link that leads nowhere: opening a pipe waits for ever, a device has no end."""
+    if path.is_file() or not (path.is_symlink() or path.exists()):
+        return  # what is missing is told by whoever opens it
+    if path.is_dir():
+        what = "is a folder"
+    elif path.exists():
+        what = "is a pipe, a socket or a device"
+    else:
+        what = "is a link that leads nowhere"
+    name = "" if place == path else f"{path.name} "
+    raise EvenhandError(f"{place}: {name}{what}; put the file itself there, or take it out of the session")
+
+
 class AudioReader:
     """Frames of one file at the rate of the session, in order; a context manager.
 
@@ -102,7 +121,8 @@ class AudioReader:
                 file.sample_rate_hz, sample_rate_hz, file.n_channels, dtype="float32", quality="HQ"
             )
         try:
-            self._audio = _open(file)
+            with _quiet_decoder():
+                self._audio = _open(file)
         except (OSError, soundfile.LibsndfileError):
             raise self._changed() from None
 
@@ -158,6 +178,20 @@ class AudioReader:
             f"{self.file.path}: ends or breaks after {self._n_decoded} of {self.file.n_frames} frames; "
             "it is damaged or was changed while it was read: copy it again"
         )
+
+
+@contextmanager
+def _quiet_decoder() -> Iterator[None]:
+    """Hold the C library's own words: libmpg123 warns on standard error, where one line of ours is promised."""
+    with ExitStack() as stack:
+        with suppress(OSError):  # standard error may be closed; then there is nothing to hold
+            told = os.dup(2)
+            stack.callback(os.close, told)
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            stack.callback(os.close, nowhere)
+            os.dup2(nowhere, 2)
+            stack.callback(os.dup2, told, 2)
+        yield
 
 
 class _Forward(soundfile.SoundFile):

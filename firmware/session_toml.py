@@ -60,6 +60,8 @@ def load(path: Path) -> SessionToml:
 
 
 def _parse(path: Path) -> dict[str, Any]:
+    if path.exists() and not path.is_file():
+        raise EvenhandError(f"{path}: is not a regular file; write a text file in its place, or take it away")
     try:
         with path.open("rb") as file:
             content = file.read(MAX_SIZE_BYTES + 1)
@@ -72,6 +74,8 @@ def _parse(path: Path) -> dict[str, Any]:
         raise EvenhandError(f"{path}: is not UTF-8 at byte {error.start}; save it as UTF-8") from None
     except tomllib.TOMLDecodeError as error:
         raise EvenhandError(f"{path}: is not TOML: {error}") from None
+    except ValueError:  # the parser passes Python's limit on the digits of a number through
+        raise EvenhandError(f"{path}: holds a number with thousands of digits; correct it") from None
     except RecursionError:
         raise EvenhandError(f"{path}: is nested too deeply; it needs one table a channel") from None
 

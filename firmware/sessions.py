@@ -9,7 +9,7 @@ from pathlib import Path
 
 from .errors import EvenhandError
 from .observation import ChannelSetup
-from .session_files import SUFFIXES, AudioFile, probe
+from .session_files import SUFFIXES, AudioFile, probe, refuse_special
 from .session_toml import FILE_NAME, MAX_NAME_CHARACTERS, ChannelEntry, SessionToml, load, near_misses
 
 MAX_STRIPS = 32
@@ -72,6 +72,15 @@ def open_session(place: Path) -> Session:
     EvenhandError
         When anything about it cannot be mixed as it stands.
     """
+    try:
+        return _open(place)
+    except OSError as error:
+        raise EvenhandError(
+            f"{place}: cannot be looked into ({error.strerror}); give this user the right to, or name another session"
+        ) from None
+
+
+def _open(place: Path) -> Session:
     if place.name == FILE_NAME and place.is_file():
         place = place.parent
     if place.is_dir():
@@ -94,7 +103,7 @@ def _from_folder(folder: Path) -> Session:
     toml_path = folder / FILE_NAME
     toml = None
     if toml_path.exists() or toml_path.is_symlink():
-        toml = load(_inside(folder, FILE_NAME, str(toml_path)))
+        toml = load(_inside(folder, FILE_NAME, str(folder)))
     if toml and toml.channels:
         strips, files = _strips_of_toml(folder, toml)
     else:
@@ -108,7 +117,7 @@ def _session(place: Path, strips: list[Strip], files: dict[Path, AudioFile], tom
             f"{place}: has {len(strips)} channels and the mixer {MAX_STRIPS}; "
             f"name the {MAX_STRIPS} to mix in a {FILE_NAME}, or link pairs to stereo strips"
         )
-    return Session(
+    session = Session(
         place=place,
         name=toml.name if toml and toml.name else _name_of(place.resolve()),
         strips=tuple(strips),
@@ -116,6 +125,11 @@ def _session(place: Path, strips: list[Strip], files: dict[Path, AudioFile], tom
         sample_rate_hz=_rate_hz(files, toml),
         toml=toml.path if toml else None,
     )
+    if session.n_frames == 0:
+        raise EvenhandError(
+            f"{place}: is over before the first frame at {session.sample_rate_hz} Hz; record something longer"
+        )
+    return session
 
 
 def _name_of(place: Path) -> str:
@@ -140,14 +154,16 @@ def _rate_hz(files: dict[Path, AudioFile], toml: SessionToml | None) -> int:
 
 def _audio_paths(folder: Path) -> list[Path]:
     try:
-        names = [p.name for p in folder.iterdir() if not p.name.startswith(".") and p.is_file()]
+        names = [p.name for p in folder.iterdir() if not p.name.startswith(".") and not p.is_dir()]
     except OSError as error:
         raise EvenhandError(f"{folder}: cannot be listed ({error.strerror}); give this user the right to") from None
     audio = sorted((n for n in names if Path(n).suffix.lower() in SUFFIXES), key=natural_key)
     if not audio:
         there = f"among its {len(names)} files" if names else "in it"
         raise EvenhandError(f"{folder}: no audio {there}; put one WAV, FLAC, OGG or MP3 file a channel there")
-    return [_inside(folder, name, str(folder / name)) for name in audio]
+    for name in audio:
+        refuse_special(folder / name, folder)
+    return [_inside(folder, name, str(folder)) for name in audio]
 
 
 def _strips_of_folder(folder: Path) -> tuple[list[Strip], dict[Path, AudioFile]]:
@@ -247,9 +263,14 @@ def _linked(placed: list[tuple[ChannelEntry, Strip]]) -> list[Strip]:
 
 def _named_file(folder: Path, name: str, place: str) -> Path:
     path = folder / name
-    if path.is_symlink() or path.exists():
+    try:
+        is_there = path.is_symlink() or path.exists()
+    except OSError as error:  # a name no file system takes
+        raise EvenhandError(f"{place}: file cannot be looked up ({error.strerror}); name a file of {folder}") from None
+    if is_there:
+        refuse_special(path, place)
         path = _inside(folder, name, place)
-    if not path.is_file():
+    else:
         try:
             there = tuple(sorted(p.name for p in folder.iterdir() if p.suffix.lower() in SUFFIXES))
         except OSError:

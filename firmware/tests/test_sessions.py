@@ -320,13 +320,6 @@ def test_a_multichannel_file_among_others_is_refused(tmp_path: Path) -> None:
     assert "b.wav: has 3 channels" in refusal(tmp_path)
 
 
-def test_a_pipe_in_the_folder_is_not_waited_for(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "a.wav")
-    assert "no audio" in refusal(tmp_path)
-    (tmp_path / "session.toml").write_text('[[channel]]\nfile = "a.wav"')
-    assert "does not exist" in refusal(tmp_path)
-
-
 @pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
 def test_an_unreadable_file_is_refused(tmp_path: Path) -> None:
     write(tmp_path / "a.wav", tone()).chmod(0)
@@ -358,3 +351,66 @@ def test_a_hostile_file_name_becomes_a_printable_channel_name(tmp_path: Path) ->
 def test_an_aiff_called_wav_is_refused(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a.wav", tone(), RATE_HZ, format="AIFF")
     assert "is AIFF" in refusal(tmp_path)
+
+
+@pytest.mark.parametrize(("name", "reason"), [("2.wav", " is a pipe"), ("session.toml", ": is not a regular file")])
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path, name: str, reason: str) -> None:
+    write(tmp_path / "1.wav", tone())
+    os.mkfifo(tmp_path / name)
+    message = refusal(tmp_path)
+    assert name in message and ("a pipe" in message or "not a regular file" in message)
+
+
+def test_a_link_that_leads_nowhere_is_told_instead_of_a_mix_without_it(tmp_path: Path) -> None:
+    write(tmp_path / "1.wav", tone())
+    (tmp_path / "2.wav").symlink_to("2.wav")
+    assert "2.wav is a link that leads nowhere" in refusal(tmp_path)
+    (tmp_path / "2.wav").unlink()
+    (tmp_path / "2.wav").symlink_to("gone.wav")
+    assert "2.wav is a link that leads nowhere" in refusal(tmp_path)
+
+
+def test_a_folder_called_wav_is_no_channel(tmp_path: Path) -> None:
+    write(tmp_path / "1.wav", tone())
+    (tmp_path / "2.wav").mkdir()
+    assert names(open_session(tmp_path)) == ["1"]
+
+
+def test_a_named_pipe_is_not_called_missing(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.wav")
+    (tmp_path / "session.toml").write_text('[[channel]]\nfile = "a.wav"\n')
+    assert "channel 1: a.wav is a pipe" in refusal(tmp_path)
+
+
+def test_a_file_name_that_no_file_system_takes_is_refused(tmp_path: Path) -> None:
+    write(tmp_path / "a.wav", tone())
+    (tmp_path / "session.toml").write_text(f'[[channel]]\nfile = "{"a" * 5000}.wav"\n')
+    assert "channel 1: file cannot be looked up" in refusal(tmp_path)
+
+
+def test_a_number_beyond_the_parser_is_refused(tmp_path: Path) -> None:
+    write(tmp_path / "a.wav", tone())
+    (tmp_path / "session.toml").write_text("sample_rate_hz = " + "9" * 5000)
+    assert "thousands of digits" in refusal(tmp_path)
+
+
+def test_a_session_shorter_than_a_frame_is_refused(tmp_path: Path) -> None:
+    write(tmp_path / "a.wav", tone(duration_s=1 / 384000, rate_hz=384000), rate_hz=384000)
+    assert "over before the first frame" in refusal(tmp_path)
+
+
+def test_a_name_too_long_for_the_system_is_refused(tmp_path: Path) -> None:
+    assert "cannot be looked into (File name too long)" in refusal(tmp_path / ("a" * 5000))
+
+
+def test_an_empty_file_is_called_empty(tmp_path: Path) -> None:
+    (tmp_path / "a.wav").touch()
+    assert "is empty (0 bytes)" in refusal(tmp_path)
+
+
+def test_a_decoder_does_not_talk_over_our_one_line(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    soundfile.write(tmp_path / "a.mp3", tone(duration_s=3.0), RATE_HZ)
+    content = (tmp_path / "a.mp3").read_bytes()
+    (tmp_path / "a.mp3").write_bytes(content[: len(content) // 3])
+    assert "ends or breaks" in refusal(tmp_path)
+    assert capfd.readouterr().err == ""
