@@ -162,10 +162,12 @@ def read_scene(path: Path) -> Scene:
         With file, place and reason, for anything that is not a scene of this contract.
     """
     try:
+        if path.exists() and not path.is_file():  # opening a pipe would wait for ever
+            raise EvenhandError(f"{path}: is not a regular file; name a scene that this box has saved")
         with path.open("rb") as file:
             raw = file.read(MAX_SIZE_BYTES + 1)
     except OSError as error:
-        raise EvenhandError(f"{path}: cannot be read: {error.strerror}") from error
+        raise EvenhandError(f"{path}: cannot be read: {error.strerror}; name a scene of this box") from error
     if len(raw) > MAX_SIZE_BYTES:
         raise EvenhandError(f"{path}: larger than {MAX_SIZE_BYTES} bytes; that is no scene")
     try:
@@ -180,6 +182,8 @@ def read_scene(path: Path) -> Scene:
 
 def _scene(document: dict[str, Any]) -> Scene:
     contract_id = document.pop("contract_id", None)
+    if contract_id is None:
+        raise EvenhandError("names no contract_id, so it is no scene; name a scene that this box has saved")
     if contract_id != CONTRACT_ID:
         raise EvenhandError(
             f"written for contract {str(contract_id)[:40]!r}, this box speaks {CONTRACT_ID!r}; "
@@ -262,7 +266,11 @@ def _permission(scope: str, index: int, name: str, table: Any) -> Permission:
 
 
 def _number(value: Any, where: str, minimum: float, maximum: float) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    try:
+        is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    except OverflowError:  # a whole number beyond what a float holds
+        is_number = False
+    if not is_number:
         raise EvenhandError(f"{where} = {str(value)[:40]} is not a number")
     if not minimum <= value <= maximum:
         raise EvenhandError(f"{where} = {value:g} is outside {minimum:g} to {maximum:g}")

@@ -151,3 +151,16 @@ def test_a_scene_s_faders_are_where_the_mix_begins(tmp_path: Path) -> None:
     values = {("channel", 0, "fader.level_db"): -7.5}
     control = Control(setups("vox", "bass"), sample_rate_hz=48000.0, scene=Scene(values=values))
     assert control.state.get("channel", 0, "fader.level_db") == -7.5
+
+
+def test_a_pipe_is_no_scene_and_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "scene.toml")
+    with pytest.raises(EvenhandError, match="is not a regular file"):
+        read_scene(tmp_path / "scene.toml")
+
+
+def test_a_number_beyond_every_float_is_refused(tmp_path: Path) -> None:
+    text = f'contract_id = "{CONTRACT_ID}"\n[[channel]]\nindex = 1\n"fader.level_db" = {"9" * 400}\n'
+    (tmp_path / "scene.toml").write_text(text)
+    with pytest.raises(EvenhandError, match="is not a number"):
+        read_scene(tmp_path / "scene.toml")
