@@ -24,12 +24,14 @@ COMMANDS = (render_command,)
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command; return 0 for done, 1 for refused or failed. Wrong usage leaves with 2 (argparse)."""
+    _open_standard_streams()
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _stop)
     args = _parser().parse_args(argv)
     try:
         args.run(args)
-        sys.stdout.flush()
+        if sys.stdout:
+            sys.stdout.flush()
     except EvenhandError as error:
         return _fail(str(error))
     except KeyboardInterrupt:
@@ -38,6 +40,15 @@ def main(argv: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     return 0
+
+
+def _open_standard_streams() -> None:
+    """Fill closed standard streams: else a file of ours becomes number 1 or 2 and takes what a library prints."""
+    for fd in range(3):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number, which is ``fd``
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from contextlib import nullcontext
 from pathlib import Path
@@ -11,6 +12,8 @@ from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from .errors import EvenhandError
 
 NAME = "render"
 SUMMARY = "mix recorded files"
@@ -71,17 +74,29 @@ def run(args: argparse.Namespace) -> None:
         task = bar.add_task("mixing", total=1.0) if bar else None
         result = render(job, lambda done: bar.update(task, completed=done) if bar and task is not None else None)
     if args.json:
-        print(json.dumps(result.as_record(), allow_nan=False))
+        _say(json.dumps(result.as_record(), allow_nan=False))
         return
     for note in result.notes:
         print(f"note: {note}", file=sys.stderr)
-    print(
+    _say(
         f"{job.out}: {result.duration_s:.1f} s, {result.integrated_lufs:.1f} LUFS, "
         f"range {result.loudness_range_lu:.1f} LU, "
         f"{result.true_peak_dbtp:.1f} dBTP, {result.realtime_factor:.0f} x real time"
     )
     if job.report:
-        print(f"{job.report}: why it sounds as it does")
+        _say(f"{job.report}: why it sounds as it does")
+
+
+def _say(text: str) -> None:
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the flush at the very end would fail again
+        raise EvenhandError(
+            f"standard output: cannot be written ({error.strerror}); the files are complete, the figures went nowhere"
+        ) from None
 
 
 def _progress_bar(*, is_quiet: bool) -> Any:

@@ -42,6 +42,8 @@ def refuse_model(model: str) -> None:
 
 def refuse_outputs(job: RenderJob, session: Session) -> None:
     """Refuse what would overwrite an input, write one file twice, join the session, or not fit the disk."""
+    if job.out.name in ("", ".."):
+        raise EvenhandError(f"{job.out}: is a folder; name the file of the mix, for example mix.wav")
     if job.out.suffix.lower() not in (".wav", ".rf64"):
         raise EvenhandError(f"{job.out}: the mix is a WAV file; call it {job.out.with_suffix('.wav').name}")
     files = [p for p in (job.out, job.decisions, job.report) if p]
@@ -52,11 +54,15 @@ def refuse_outputs(job: RenderJob, session: Session) -> None:
     for path in files:
         if any(_is_same(path, given) for given in inputs):
             raise EvenhandError(f"{path}: is read by this job and would be overwritten; name another file")
-        if path.resolve() in seen:
+        try:
+            place = path.resolve()
+        except (OSError, RuntimeError):  # RuntimeError: a loop of symbolic links
+            raise EvenhandError(f"{path}: is a link that leads nowhere; name another file") from None
+        if place in seen:
             raise EvenhandError(f"{path}: is named for two outputs; give each its own file")
-        seen.add(path.resolve())
+        seen.add(place)
         is_audio = path.suffix.lower() in SUFFIXES
-        if is_audio and session.takes_any_file and path.resolve().parent == session.place.resolve():
+        if is_audio and session.takes_any_file and place.parent == session.place.resolve():
             raise EvenhandError(
                 f"{path}: lies in the session folder and would be a channel next time; name another folder"
             )

@@ -301,3 +301,39 @@ def test_help_shows_a_worked_example_and_the_version_names_the_contract(capsys: 
 def test_a_channel_file_name_stays_in_its_folder() -> None:
     assert channel_file_name(0, "../../etc/passwd\n") == "01 ______etc_passwd_.wav"
     assert channel_file_name(31, "") == "32 channel.wav"
+
+
+def test_a_standard_output_that_takes_nothing_is_told(session: Path, tmp_path: Path) -> None:
+    with Path("/dev/full").open("w") as full:
+        job = subprocess.run(
+            [sys.executable, "-m", "firmware", "render", str(session), "--out", str(tmp_path / "mix.wav"), "--json"],
+            cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True, check=False,
+        )  # fmt: skip
+    assert job.returncode == 1
+    assert job.stderr.startswith("error: standard output: cannot be written (No space left on device); ")
+    assert job.stderr.count("\n") == 1
+
+
+def test_closed_standard_streams_do_not_hurt_a_render(
+    session: Path, rendered: tuple[Path, Any], tmp_path: Path
+) -> None:
+    command = 'exec "$0" -m firmware render "$1" --out "$2" --report "$3" <&- >&- 2>&-'
+    report = tmp_path / "r.html"
+    job = subprocess.run(
+        ["sh", "-c", command, sys.executable, str(session), str(tmp_path / "mix.wav"), str(report)],
+        cwd=ROOT,
+        check=False,
+    )
+    assert job.returncode == 0
+    assert (tmp_path / "mix.wav").read_bytes() == (rendered[0] / "mix.wav").read_bytes()
+    assert report.read_text(encoding="utf-8").startswith("<!doctype html>")
+
+
+@pytest.mark.parametrize("out", ["", "..", "loop.wav"])
+def test_an_output_that_is_no_file_name_is_refused(
+    session: Path, tmp_path: Path, out: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "loop.wav").symlink_to("loop.wav")
+    assert "name " in refused(capsys, session, "--out", out)
+    assert names(tmp_path) == {"loop.wav"}
