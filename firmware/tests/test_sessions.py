@@ -357,8 +357,7 @@ def test_an_aiff_called_wav_is_refused(tmp_path: Path) -> None:
 def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path, name: str, reason: str) -> None:
     write(tmp_path / "1.wav", tone())
     os.mkfifo(tmp_path / name)
-    message = refusal(tmp_path)
-    assert name in message and ("a pipe" in message or "not a regular file" in message)
+    assert f"{name}{reason}" in refusal(tmp_path)
 
 
 def test_a_link_that_leads_nowhere_is_told_instead_of_a_mix_without_it(tmp_path: Path) -> None:
