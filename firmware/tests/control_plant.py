@@ -124,8 +124,8 @@ class Plant:
     def _loudness(self) -> Loudness:
         enough = len(self.mix) >= MOMENTARY_TICKS
         return Loudness(
-            momentary_lufs=float(level(np.mean(self.mix[-MOMENTARY_TICKS:]))) if enough else SILENCE_DB,
-            short_term_lufs=float(level(np.mean(self.mix[-SHORT_TICKS:]))) if enough else SILENCE_DB,
+            momentary_lufs=float(level(float(np.mean(self.mix[-MOMENTARY_TICKS:])))) if enough else SILENCE_DB,
+            short_term_lufs=float(level(float(np.mean(self.mix[-SHORT_TICKS:])))) if enough else SILENCE_DB,
             integrated_lufs=self.integrated_lufs, loudness_range_lu=0.0, sample_peak_dbfs=-6.0, true_peak_dbtp=-6.0,
         )  # fmt: skip
 

@@ -1,5 +1,5 @@
-// Programme loudness after ITU-R BS.1770-4 and EBU Tech 3341/3342, true peak included, of up to 2 stereo programmes; and
-// K-weighting as a bank for single channels.
+// Programme loudness after ITU-R BS.1770-4 and EBU Tech 3341/3342, true peak included, of up to 2 stereo programmes;
+// and K-weighting as a bank for single channels.
 #pragma once
 
 #include "types.h"
