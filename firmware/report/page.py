@@ -51,7 +51,7 @@ def write_page(
         pan=wording.pan,
         bands=wording.bands,
         gate=wording.gate,
-        number=wording.number,
+        evidence=wording.evidence,
         compressor=wording.compressor,
         sends=wording.sends,
         clock=figures.clock,

@@ -63,6 +63,18 @@ def sends(levels: Mapping[str, float]) -> str:
     return _joined(up) or NOTHING
 
 
+def evidence(measured: Mapping[str, float]) -> str:
+    """Return what a decision rests on: ``peak −14 dBFS, active 0.62 s``. Channels are named in the cause."""
+    words = []
+    for key, value in measured.items():
+        name, _, unit = key.rpartition("_")
+        if unit in _EVIDENCE_UNITS and name:
+            words.append(f"{name.replace('_', ' ')} {number(value)} {_EVIDENCE_UNITS[unit]}".rstrip())
+        elif key != "victim":
+            words.append(f"{key.replace('_', ' ')} {number(value)}")
+    return _joined(words)
+
+
 def number(value: float) -> str:
     """Return a plain number with a true minus sign, three digits where they say something."""
     return (f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}").replace("-", "−")
@@ -70,7 +82,9 @@ def number(value: float) -> str:
 
 def decibels(value: float) -> str:
     """Return a gain with its sign; ``off`` at the bottom of a fader."""
-    return "off" if value <= OFF_DB else f"{value:+.1f} dB".replace("-", "−")
+    if value <= OFF_DB:
+        return "off"
+    return "0.0 dB" if abs(value) < 0.05 else f"{value:+.1f} dB".replace("-", "−")
 
 
 def dbfs(value: float) -> str:
@@ -104,6 +118,9 @@ def _joined(parts: Sequence[str]) -> str:
     return ", ".join(part.replace(" ", "\N{NO-BREAK SPACE}") for part in parts)
 
 
+_EVIDENCE_UNITS = {
+    "dbfs": "dBFS", "db": "dB", "lufs": "LUFS", "lu": "LU", "hz": "Hz", "s": "s", "ms": "ms", "percent": "%",
+}  # fmt: skip
 _UNITS = {
     "_dbfs": dbfs,
     "_db": decibels,

@@ -78,6 +78,11 @@ def test_the_page_asks_for_nothing_from_anywhere(page: str) -> None:
     assert not re.search(r"url\((?!#)", page)
 
 
+def test_notes_stand_in_one_list_and_gain_says_what_it_adds_up(page: str) -> None:
+    assert page.count('class="note"') == 1
+    assert '<th class="n">Trim + fader' in page
+
+
 def test_ids_are_unique_and_every_reference_is_met(page: str) -> None:
     ids = [attributes["id"] for _, attributes in elements(page) if attributes.get("id")]
     assert len(ids) == len(set(ids))
@@ -194,6 +199,9 @@ def test_every_family_of_parameters_has_a_colour_in_the_page(page: str) -> None:
     (wording.setting("pan.position", -0.3, PARAM["pan.position"]), "L 30"),
     (wording.setting("compressor.release_ms", 1000.0, PARAM["compressor.release_ms"]), "1000 ms"),
     (wording.setting("fader.level_db", -90.0, PARAM["fader.level_db"]), "off"),
+    (wording.setting("fader.level_db", -0.01, PARAM["fader.level_db"]), "0.0 dB"),
+    (wording.evidence({"peak_dbfs": -13.96, "active_s": 0.62, "n": 3, "victim": 2.0}),
+     "peak −14 dBFS, active 0.62 s, n 3"),
 ])  # fmt: skip
 def test_values_read_as_on_a_desk(told: object, expected: object) -> None:
     plain = told.replace("\N{NO-BREAK SPACE}", " ") if isinstance(told, str) else told
