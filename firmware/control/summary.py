@@ -59,7 +59,7 @@ def _summary(view: View, arbiter: Arbiter, ch: int) -> ChannelSummary:
         eq=_bands(view, ch),
         gate=section("gate") if view.value("gate.is_on")[ch] > 0.5 else None,
         compressor=section("compressor") if view.value("compressor.is_on")[ch] > 0.5 else None,
-        reasons=_reasons(arbiter, ch),
+        reasons=_reasons(view, arbiter, ch),
     )
 
 
@@ -81,11 +81,16 @@ def _band(view: View, ch: int, band: str, kind: str) -> list[dict[str, Any]]:
     return [{"type": kind, "freq_hz": round(freq_hz, 1), "gain_db": round(gain_db, 2), "q": round(q, 2)}]
 
 
-def _reasons(arbiter: Arbiter, ch: int) -> list[str]:
-    """Return one line for each section, in the order of the strip, of the wishes in force."""
+def _reasons(view: View, arbiter: Arbiter, ch: int) -> list[str]:
+    """Return one line for each cause in force, in the order of the strip; of what is switched off, why it is off."""
     by_cause: dict[str, str] = {}
+    switches = [p.name for p in PARAMS if p.scope == "channel" and p.name.endswith(".is_on")]
+    is_off = {slots.section_of(name) for name in switches if view.value(name)[ch] <= 0.5}
     for slot in sorted(arbiter.causes):
         info = slots.INFO[slot]
+        name = info.entry.name
+        if slots.section_of(name) in is_off and name not in switches:
+            continue
         if info.scope == "channel" and info.index == ch:
             cause = arbiter.causes[slot].cause
             by_cause.setdefault(f"{slots.section_of(info.entry.name)}: {cause}", cause)

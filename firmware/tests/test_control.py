@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from dsp_kernels.contract.layout import PARAMS_DTYPE
+from firmware.control import slots
 from firmware.control.control import TICK_S, Control
 from firmware.control.mixer_state import Mode
 from firmware.control.proposals import Proposal
@@ -338,6 +339,20 @@ def test_channel_summaries_carry_what_a_render_reports() -> None:
     )
     assert vocal["compressor"]["ratio"] == 3.0
     assert any("LUFS" in reason for reason in vocal["reasons"])
+
+
+def test_a_gate_that_is_off_gives_no_reason_to_be_on() -> None:
+    plant = band().run(20.0)
+    arbiter, state = plant.control._arbiter, plant.control.state
+    for name in ("gate.is_on", "gate.threshold_dbfs"):
+        slot = slots.slot("channel", 6, name)
+        arbiter.causes[slot] = next(iter(arbiter.causes.values()))._replace(cause=f"why {name}")
+    state.write(slots.slot("channel", 6, "gate.is_on"), 0.0)
+    reasons = plant.control.channel_summaries()[6].reasons
+    assert "gate: why gate.is_on" in reasons
+    assert "gate: why gate.threshold_dbfs" not in reasons
+    state.write(slots.slot("channel", 6, "gate.is_on"), 1.0)
+    assert "gate: why gate.threshold_dbfs" in plant.control.channel_summaries()[6].reasons
 
 
 def test_bad_arguments_are_refused_in_one_line() -> None:
