@@ -36,6 +36,7 @@ _PACE: tuple[tuple[str, float, float, float], ...] = (
     ("_s", 0.1, 2.0, 0.3),
     ("_bpm", 0.01, 2.0, 0.02),
 )
+_ASSIST, _MANUAL = int(Mode.ASSIST), int(Mode.MANUAL)
 _ANY_PACE = (0.02, 1.0, 0.05)
 
 
@@ -119,14 +120,14 @@ class Arbiter:
         self.asked[slot] = proposal.value
         section = slots.SECTION[slot]
         mode = self.state.mode[section]
-        if self.state.is_locked[section] or mode == Mode.MANUAL:
+        if self.state.is_locked[section] or mode == _MANUAL:
             return
         priority = PRIORITY[proposal.source]
         if priority < self._owner[slot] and time_s < self._owner_until_s[slot]:
             self.asked[slot] = np.nan
             return
         self._owner[slot], self._owner_until_s[slot] = priority, time_s + OWNER_HOLD_S
-        if mode == Mode.ASSIST:
+        if mode == _ASSIST:
             self._ask(slot, proposal, time_s)
         else:
             self._take(slot, proposal, time_s)
@@ -274,7 +275,7 @@ class Arbiter:
             if waiting.id == pending_id:
                 del self._pending[slot]
                 section = slots.SECTION[slot]
-                if self.state.is_locked[section] or self.state.mode[section] == Mode.MANUAL:
+                if self.state.is_locked[section] or self.state.mode[section] == _MANUAL:
                     return False
                 self._take(slot, waiting.proposal, time_s)
                 return True

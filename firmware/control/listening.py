@@ -92,6 +92,7 @@ class Listening:
         self._spectrum_s = np.zeros(n_channels)
         self._is_talker = np.zeros(n_channels, bool)
         self._has_talkers = False
+        self._is_near = np.ones(n_channels, bool)
         self._below_s = np.zeros(n_channels)  # active, but under the loudness gate
         self._loudness_memory_s = np.full(n_channels, LEVEL_MEMORY_S)
 
@@ -117,14 +118,14 @@ class Listening:
         """Take in one tick."""
         n = self.n_channels
         before = self.features
-        self.features = features = observation.features.view(np.float32).reshape(n, -1)
+        self.features = features = np.frombuffer(observation.features, np.float32).reshape(n, -1)
         if not math.isfinite(features.sum()):  # the kernels promise numbers; a broken one must not stay in a mean
             is_bad = ~np.isfinite(features).all(axis=1)
             self.features = features = np.where(is_bad[:, None], before, features)
-        self.meters = meters = observation.channel_meters.view(np.float32).reshape(n, -1)
+        self.meters = meters = np.frombuffer(observation.channel_meters, np.float32).reshape(n, -1)
         active = features[:, _ACTIVE] > 0.5
         if self._has_talkers:
-            active &= self._is_nearest(trim_db)
+            active &= self._is_near
         self.is_active = active
         active_s = active * self.tick_s
         self.active_s += active_s
@@ -139,7 +140,7 @@ class Listening:
             self._hear_spectra(trim_db, self.tick_s * SPECTRUM_TICKS)
         self.tick += 1
 
-    def _is_nearest(self, trim_db: NDArray[np.float32]) -> NDArray[np.bool_]:
+    def _find_nearest(self, trim_db: NDArray[np.float32]) -> NDArray[np.bool_]:
         """Return which microphones a voice is near to: it stands as far over the room's noise as in any other.
 
         The room's noise goes through the same preamplifier, so that the comparison does not hang on anybody's gain.
@@ -166,6 +167,8 @@ class Listening:
         floor_dbfs = np.maximum(self.features[:, _FLOOR] - trim_db, SILENCE_DB)
         risen_dbfs = self.source_floor_dbfs + FLOOR_RISE_DB_PER_S * dt_s
         self.source_floor_dbfs = np.where(self.active_s < FLOOR_S, floor_dbfs, np.minimum(floor_dbfs, risen_dbfs))
+        if self._has_talkers:
+            self._is_near = self._find_nearest(trim_db)
         momentary = power_of(self.features[:, _STRIP_MOMENTARY] - trim_db)
         floor = np.maximum(self.strip_power * 10.0 ** (-GATE_LU / 10.0), self.source_power * 10.0 ** (-TAIL_DB / 10.0))
         counts = self.is_active & (momentary > floor) & (momentary > 1e-7)

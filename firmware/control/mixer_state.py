@@ -24,6 +24,9 @@ class Mode(IntEnum):
     MANUAL = 2
 
 
+_AUTO = int(Mode.AUTO)  # looking an enum up costs more than the rest of a line that runs each tick
+
+
 class MixerState:
     """One snapshot with its permissions. Every write is clamped by the contract; what is no number is refused.
 
@@ -55,7 +58,7 @@ class MixerState:
 
     def snapshot(self) -> NDArray[np.void]:
         """Return a copy of ``params``; as plain floats, which is 50 times faster than field by field."""
-        return self.values.copy().view(PARAMS_DTYPE).reshape(())
+        return np.ndarray((), PARAMS_DTYPE, buffer=self.values.copy())
 
     def clamped(self, slot: int, value: float) -> float:
         """Return ``value`` in the contract's range, whole where it must be.
@@ -125,7 +128,7 @@ class MixerState:
     def may_move(self, slot: int) -> bool:
         """Whether automation may write the slot without asking."""
         section = slots.SECTION[slot]
-        return self.mode[section] == Mode.AUTO and not self.is_locked[section]
+        return self.mode[section] == _AUTO and not self.is_locked[section]
 
     def blended(self, slot: int, wish: float) -> float:
         """Return where automation may take the slot: the wish, scaled by the section's amount around the base.

@@ -32,7 +32,7 @@ NOISE_LIMIT_DBFS = -50.0  # speech is never lifted until its noise passes this: 
 SPEECH_MEMORY_S, MUSIC_MEMORY_S = 6.0, 25.0  # of activity (P): a song's own dynamics live
 KNOWN_AFTER_S, ACQUIRED_S = 0.3, 3.0  # of gated loudness
 ACQUIRE_SLEW_DB_PER_S, UP_DB_PER_S, DOWN_DB_PER_S = 30.0, 3.0, 6.0  # the latter two: live-dsp 2.4
-ACQUIRE_DEAD_BAND_DB, SETTLED_DEAD_BAND_DB = 0.3, 1.0  # P
+ACQUIRE_DEAD_BAND_DB, SPEECH_DEAD_BAND_DB, SETTLED_DEAD_BAND_DB = 0.3, 0.5, 1.0  # P
 MEAN_MEMORY_S = 20.0  # P
 
 _SOLO = re.compile(r"(?<![a-z])(lead|solo|ld)|lead(?=gtr|guitar|synth)", re.IGNORECASE)
@@ -58,6 +58,7 @@ class Balance:
         if not view.is_role(*VOICES).any():
             offset += np.array([SOLO_LU if _SOLO.search(name) else 0.0 for name in view.names])
         self._offset_lu = offset
+        self._dead_band_db = np.where(self._is_speech, SPEECH_DEAD_BAND_DB, SETTLED_DEAD_BAND_DB)
         self._same_role = np.array([[a == b for b in view.roles] for a in view.roles], float)
         self._same_role[self._is_speech] = 0.0  # talkers take turns, and share gain
         view.listening.set_talkers(self._is_speech)
@@ -84,7 +85,7 @@ class Balance:
         # Where the trim is on its way, the fader makes up for it at the same pace: nobody hears either.
         makes_up = is_known & (trim_db != view.value("input.trim_db"))
         make_up_rate = np.where(makes_up, view.rate_per_s("input.trim_db"), 0.0)
-        dead_band = np.where(is_acquiring | makes_up, ACQUIRE_DEAD_BAND_DB, SETTLED_DEAD_BAND_DB)
+        dead_band = np.where(is_acquiring | makes_up, ACQUIRE_DEAD_BAND_DB, self._dead_band_db)
         is_due = is_known | np.isnan(view.asked("fader.level_db"))  # who was not heard yet stays where he starts
         moved = [ch for ch in view.moved("fader.level_db", wish, dead_band) if is_due[ch]]
         return [

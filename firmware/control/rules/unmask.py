@@ -45,7 +45,8 @@ class Unmask:
         importance = view.by_role(IMPORTANCE, 1.0)
         self._yields = importance[:, None] > importance[None, :]  # (victim, masker)
         self._cut_limit_db = np.where(importance >= 4.0, VOICE_CUT_DB, OTHER_CUT_DB)
-        self._may_happen = bool(self._yields.any())
+        self._is_yielded_to = self._yields.any(axis=1)
+        self._may_happen = bool(self._is_yielded_to.any())
         if len(self._depth_db) != view.n_channels:
             n = view.n_channels
             self._depth_db = np.zeros((n, len(BARK_HZ)))
@@ -83,13 +84,15 @@ class Unmask:
         level_db = 10.0 * np.log10(power + 1e-12)
         is_sounding = (heard.quiet_s < 1.0) & (heard.active_s > 1.0)
         top = level_db >= np.partition(level_db, -N_TOP, axis=1)[:, -N_TOP, None]
-        is_victim = is_sounding & (heard.masked_fraction > MASKED_FRACTION)
-        victims = np.where(top & is_victim[:, None], level_db - MARGIN_DB, np.inf)
+        is_victim = is_sounding & (heard.masked_fraction > MASKED_FRACTION) & self._is_yielded_to
+        who = np.flatnonzero(is_victim)
+        if who.size == 0:
+            return np.zeros_like(level_db), self._victim
+        victims = np.where(top[who], level_db[who] - MARGIN_DB, np.inf)
         maskers = np.where(~top & is_sounding[:, None], level_db, -np.inf)
-        over_db = np.where(self._yields[:, :, None], maskers[None] - victims[:, None], -np.inf)
-        over_db = np.minimum(over_db, self._cut_limit_db[:, None, None])
-        victim = np.argmax(over_db, axis=0)
-        return np.maximum(over_db.max(axis=0), 0.0), victim
+        over_db = np.where(self._yields[who, :, None], maskers - victims[:, None], -np.inf)
+        over_db = np.minimum(over_db, self._cut_limit_db[who, None, None])
+        return np.maximum(over_db.max(axis=0), 0.0), who[np.argmax(over_db, axis=0)]
 
     def _remember(self, is_covering: NDArray[np.bool_], looks_per_s: int) -> None:
         self._this_second |= is_covering
