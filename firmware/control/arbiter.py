@@ -162,7 +162,7 @@ class Arbiter:
         else:
             move.proposal, move.changed_s = proposal, time_s
         self.heading[slot] = target
-        if slots.IS_DISCRETE[slot]:
+        if slots.IS_DISCRETE[slot] or slots.IS_TIMING[slot]:
             self.state.write(slot, target)
             return
         rate = rate if proposal.slew_per_s is None else proposal.slew_per_s

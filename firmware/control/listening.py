@@ -15,6 +15,8 @@ from dsp_kernels.contract.entries import FeatureEntry
 from dsp_kernels.contract.generated.contract import ANALYSIS, CHANNEL_METERS, FEATURES
 from firmware.observation import Observation
 
+from .turns import Turns
+
 SILENCE_DB = float(ANALYSIS["silence_dbfs"])
 LOUDNESS_TICKS, SPECTRUM_TICKS = 5, 10  # loudness is taken at 10 Hz, spectra and descriptors at 5 Hz
 LEVEL_MEMORY_S = 12.0  # of the level that gain staging sees, in seconds of activity (P)
@@ -23,7 +25,6 @@ MASKING_MEMORY_S = 2.0  # of the spectrum that unmasking sees: live-dsp 2.8
 GATE_LU = 10.0  # momentary loudness so far under its mean does not count, as in BS.1770
 TAIL_DB = 20.0  # so far under its usual level a channel only rings out (P)
 DROPPED_S = 6.0  # of activity under that gate: the source has become quieter for good (P)
-NEAR_DB = 8.0  # a talker's own microphone has him so much clearer than another's, at least (P)
 FLOOR_RISE_DB_PER_S, FLOOR_S = 0.5, 0.5  # a long sentence is no noise; before so much was heard any reading will do (P)
 PRESENT_S = 2.0  # a shorter pause belongs to the playing
 PEAK_FALL_DB_PER_S = 0.05  # a peak is remembered for minutes: levels rise in the show (P)
@@ -50,7 +51,7 @@ _DESCRIPTOR_COLUMNS = np.array([_AT[name] for name in DESCRIPTORS])
 _RMS, _ACTIVE, _ONSET, _FLOOR = _AT["rms_dbfs"], _AT["is_active"], _AT["onset"], _AT["noise_floor_dbfs"]
 _MASKED = _AT["masked_fraction"]
 _STRIP_MOMENTARY = _AT["strip_loudness_momentary_lufs"]
-_INPUT_PEAK, _INPUT_RMS = _METER["input_peak_dbfs"].start, _METER["input_rms_dbfs"].start
+_INPUT_PEAK = _METER["input_peak_dbfs"].start
 _DB_TO_LOG_POWER = np.log(10.0) / 10.0
 
 
@@ -74,7 +75,8 @@ class Listening:
             if entry.unit in ("dBFS", "LUFS"):
                 self.features[:, _FEATURE[entry.name]] = SILENCE_DB
         self.meters = np.zeros((n_channels, sum(e.count for e in CHANNEL_METERS)), np.float32)
-        self.is_active = np.zeros(n_channels, bool)
+        self.turns = Turns(n_channels, tick_s)
+        self.is_active = np.zeros(n_channels, bool)  # and not with somebody else's voice
         self.active_s = np.zeros(n_channels)
         self.quiet_s = np.full(n_channels, 1e6)  # since it was active last
         self.present_s = np.zeros(n_channels)  # active, or between two sounds
@@ -90,9 +92,6 @@ class Listening:
         self.descriptor = {name: np.zeros(n_channels) for name in DESCRIPTORS}
         self._descriptors = np.zeros((n_channels, len(DESCRIPTORS)))
         self._spectrum_s = np.zeros(n_channels)
-        self._is_talker = np.zeros(n_channels, bool)
-        self._has_talkers = False
-        self._is_near = np.ones(n_channels, bool)
         self._below_s = np.zeros(n_channels)  # active, but under the loudness gate
         self._loudness_memory_s = np.full(n_channels, LEVEL_MEMORY_S)
 
@@ -104,11 +103,6 @@ class Listening:
     def meter(self, name: str) -> NDArray[np.float32]:
         """Return the newest value of a channel meter."""
         return self.meters[:, _METER[name].start]
-
-    def set_talkers(self, is_talker: NDArray[np.bool_]) -> None:
-        """Say which channels are microphones that hear each other's talkers."""
-        self._is_talker = is_talker
-        self._has_talkers = bool(is_talker.sum() > 1)
 
     def set_loudness_memory(self, memory_s: NDArray[np.floating]) -> None:
         """Say over how many seconds of activity each channel's strip loudness is judged."""
@@ -123,10 +117,8 @@ class Listening:
             is_bad = ~np.isfinite(features).all(axis=1)
             self.features = features = np.where(is_bad[:, None], before, features)
         self.meters = meters = np.frombuffer(observation.channel_meters, np.float32).reshape(n, -1)
-        active = features[:, _ACTIVE] > 0.5
-        if self._has_talkers:
-            active &= self._is_near
-        self.is_active = active
+        self.turns.hear(features[:, _RMS], features[:, _FLOOR], trim_db)
+        self.is_active = active = (features[:, _ACTIVE] > 0.5) & self.turns.is_own
         active_s = active * self.tick_s
         self.active_s += active_s
         weight = active_s / np.minimum(self.active_s + 1e-9, LEVEL_MEMORY_S)
@@ -139,15 +131,6 @@ class Listening:
         elif self.tick % SPECTRUM_TICKS == 3:
             self._hear_spectra(trim_db, self.tick_s * SPECTRUM_TICKS)
         self.tick += 1
-
-    def _find_nearest(self, trim_db: NDArray[np.float32]) -> NDArray[np.bool_]:
-        """Return which microphones a voice is near to: it stands as far over the room's noise as in any other.
-
-        The room's noise goes through the same preamplifier, so that the comparison does not hang on anybody's gain.
-        """
-        over_noise_db = self.meters[:, _INPUT_RMS] - trim_db - self.source_floor_dbfs
-        clearest_db = np.max(over_noise_db, initial=-np.inf, where=self._is_talker)
-        return ~self._is_talker | (over_noise_db > clearest_db - NEAR_DB)
 
     def _hear_spectra(self, trim_db: NDArray[np.float32], dt_s: float) -> None:
         features, active = self.features, self.is_active
@@ -167,8 +150,6 @@ class Listening:
         floor_dbfs = np.maximum(self.features[:, _FLOOR] - trim_db, SILENCE_DB)
         risen_dbfs = self.source_floor_dbfs + FLOOR_RISE_DB_PER_S * dt_s
         self.source_floor_dbfs = np.where(self.active_s < FLOOR_S, floor_dbfs, np.minimum(floor_dbfs, risen_dbfs))
-        if self._has_talkers:
-            self._is_near = self._find_nearest(trim_db)
         momentary = power_of(self.features[:, _STRIP_MOMENTARY] - trim_db)
         floor = np.maximum(self.strip_power * 10.0 ** (-GATE_LU / 10.0), self.source_power * 10.0 ** (-TAIL_DB / 10.0))
         counts = self.is_active & (momentary > floor) & (momentary > 1e-7)

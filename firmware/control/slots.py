@@ -102,6 +102,7 @@ MAXIMUM = np.zeros(N_SLOTS, np.float32)
 DEFAULT = np.zeros(N_SLOTS, np.float32)
 SECTION = np.zeros(N_SLOTS, np.intp)  # into SECTION_KEYS
 IS_DISCRETE = np.zeros(N_SLOTS, bool)
+IS_TIMING = np.zeros(N_SLOTS, bool)  # attack, hold, release: no sound of its own, set at once
 IS_LOGARITHMIC = np.zeros(N_SLOTS, bool)  # frequencies and times: half way is the geometric mean
 
 for _p in PARAMS:
@@ -111,6 +112,7 @@ for _p in PARAMS:
         MINIMUM[_slot], MAXIMUM[_slot], DEFAULT[_slot] = _p.minimum, _p.maximum, _p.default
         SECTION[_slot] = SECTION_ID[SectionKey(_p.scope, _index, section_of(_p.name))]
         IS_DISCRETE[_slot] = _p.kind != "number"
+        IS_TIMING[_slot] = _p.unit in ("ms", "s") and _p.ramp_ms == 0.0
         IS_LOGARITHMIC[_slot] = _p.kind == "number" and _p.unit in ("Hz", "ms", "s", "BPM") and _p.minimum > 0
 
 SLOTS_OF_SECTION: list[NDArray[np.intp]] = [np.flatnonzero(n == SECTION) for n in range(len(SECTION_KEYS))]

@@ -10,6 +10,9 @@ from ..view import DRUMS, View
 SHARE_MODES = ("off", "speech", "music", "gated")
 SPEECH_GROUP, CHOIR_GROUP = 1, 2
 CHOIR_DEPTH_DB = 8.0  # P: singers breathe, they do not vanish
+WEIGHT_LIMIT_DB = 15.0
+WEIGHT_DEAD_BAND_DB = 1.0
+WEIGHT_SLEW_DB_PER_S = 40.0  # as fast as gain staging brings a new talker up
 # What never shares gain, even when asked: it is no open microphone waiting for its turn.
 _NEVER = (*DRUMS, "bass", "elec_guitar", "ac_guitar", "piano", "synth", "strings", "brass", "woodwind", "playback",
           "ambience")  # fmt: skip
@@ -25,18 +28,19 @@ class AutomixGroups:
     """
 
     name = "automix_groups"
-    period_ticks = 50
+    period_ticks = 10
 
     def __init__(self, asked_mode: str | None) -> None:
         self._asked_mode = asked_mode
         self._roles_version = -1
 
     def propose(self, view: View) -> list[Proposal]:
-        """Assign groups when roles change."""
+        """Assign groups when roles change; weigh talkers as faders and trims move."""
         if self._roles_version == view.roles_version:
-            return []
+            return self._weights(view)
         self._roles_version = view.roles_version
         group, mode = self._plan(view)
+        view.listening.turns.set_members(view.is_role("speech"))
         proposals = [self._assign(view, ch, int(group[ch])) for ch in view.moved("automix.group", group, 0.0)]
         for number, share_mode in mode.items():
             cause = f"group {number} holds {int((group == number).sum())} microphones"
@@ -50,6 +54,30 @@ class AutomixGroups:
                              rule=self.name, is_companion=True)
                 )  # fmt: skip
         return proposals
+
+    def _weights(self, view: View) -> list[Proposal]:
+        """Take each talker's gain out of the detector again, so that the table is judged as it sounds in the room.
+
+        What brings a quiet talker up brings up the others in his microphone as well: judged behind the gain, it would
+        win while they speak. With its noise taken out too, idle microphones share evenly, and a pause has the mean of
+        their noise, as the talk has.
+        """
+        group, turns = view.value("automix.group"), view.listening.turns
+        members = turns.takes_turns & (group == SPEECH_GROUP)
+        if members.sum() < 2:
+            return []
+        gain_db = view.heading("input.trim_db") + view.heading("fader.level_db")
+        weight_db = -(gain_db + turns.even_noise_dbfs)
+        lowest, highest = float(weight_db[members].min()), float(weight_db[members].max())
+        weight_db = np.clip(weight_db - 0.5 * (lowest + highest), -WEIGHT_LIMIT_DB, WEIGHT_LIMIT_DB)
+        weight_db = np.where(members, weight_db, np.nan)
+        return [
+            Proposal("channel", ch, "automix.weight_db", float(weight_db[ch]),
+                     "judged as loud as in the room, noise and gain taken out",
+                     {"gain_db": float(gain_db[ch]), "noise_dbfs": float(turns.noise_dbfs[ch])}, rule=self.name,
+                     slew_per_s=WEIGHT_SLEW_DB_PER_S)
+            for ch in view.moved("automix.weight_db", weight_db, WEIGHT_DEAD_BAND_DB) if members[ch]
+        ]  # fmt: skip
 
     def _plan(self, view: View) -> tuple[np.ndarray, dict[int, str]]:
         group = np.zeros(view.n_channels)

@@ -61,7 +61,6 @@ class Balance:
         self._dead_band_db = np.where(self._is_speech, SPEECH_DEAD_BAND_DB, SETTLED_DEAD_BAND_DB)
         self._same_role = np.array([[a == b for b in view.roles] for a in view.roles], float)
         self._same_role[self._is_speech] = 0.0  # talkers take turns, and share gain
-        view.listening.set_talkers(self._is_speech)
         view.listening.set_loudness_memory(np.where(self._is_speech, SPEECH_MEMORY_S, MUSIC_MEMORY_S))
         self._noise_room_db = NOISE_LIMIT_DBFS + 10.0 * np.log10(max(1, int(self._is_speech.sum())))
 

@@ -23,8 +23,11 @@ class GateSetting(NamedTuple):
 
 
 _VOICE_GATE = GateSetting(1.5, 6.0, 3.0, 200.0, 300.0, 8.0, -58.0)
+# A talker's is always in: what his compressor gives back in a pause, it takes from the noise. The detector hears peaks,
+# and noise has them 12 dB over its RMS: so high over the floor the noise itself lies 12 dB under, at the full range.
+_SPEECH_GATE = GateSetting(1.5, 6.0, 3.0, 120.0, 120.0, 24.0, -90.0)
 GATES = {
-    "speech": _VOICE_GATE,
+    "speech": _SPEECH_GATE,
     "vocal_lead": _VOICE_GATE,
     "vocal_backing": _VOICE_GATE,
     "kick": GateSetting(4.0, 12.0, 0.5, 60.0, 150.0, 10.0, -70.0),
@@ -96,7 +99,10 @@ class Dynamics:
         if not ready.any():
             return []
         trim_db = view.heading("input.trim_db")
-        rms_dbfs, floor_dbfs = heard.source_rms_dbfs + trim_db, heard.source_floor_dbfs + trim_db
+        rms_dbfs = heard.source_rms_dbfs + trim_db
+        # What others say in a talker's microphone is shared away; his threshold lies over the noise of a pause.
+        source_floor_dbfs = np.where(heard.turns.takes_turns, heard.turns.noise_dbfs, heard.source_floor_dbfs)
+        floor_dbfs = source_floor_dbfs + trim_db
         return self._gates(view, ready, rms_dbfs, floor_dbfs) + self._compressors(view, ready, rms_dbfs)
 
     def _gates(self, view: View, ready: np.ndarray, rms_dbfs: np.ndarray, floor_dbfs: np.ndarray) -> list[Proposal]:
@@ -105,21 +111,20 @@ class Dynamics:
         is_on = self._can_gate & (floor_dbfs > self._floor_worth - 6.0 * was_on)
         is_on &= snr_db > GATE_SNR_DB - 4.0 * was_on
         threshold = np.minimum(floor_dbfs + self._above_floor, rms_dbfs - GATE_UNDER_RMS_DB)
-        ready = ready & (is_on | was_on)
         far = ~(np.abs(threshold - view.asked("gate.threshold_dbfs")) <= LEVEL_DEAD_BAND_DB)
-        proposals = [
-            self._wish(view, ch, "gate.threshold_dbfs", threshold[ch], self._gate_cause(floor_dbfs[ch], True),
-                       {"noise_floor_dbfs": floor_dbfs[ch], "snr_db": snr_db[ch]})
-            ._replace(is_companion=not was_on[ch])
-            for ch in np.flatnonzero(ready & is_on & far).tolist()
-        ]  # fmt: skip
-        for ch in np.flatnonzero(ready & (is_on != was_on)).tolist():
-            g, cause = GATES.get(view.roles[ch], _VOICE_GATE), self._gate_cause(floor_dbfs[ch], bool(is_on[ch]))
+        proposals = []
+        for ch in np.flatnonzero(ready & ((is_on != was_on) | (is_on & far))).tolist():
+            cause = self._gate_cause(floor_dbfs[ch], bool(is_on[ch]))
             evidence = {"noise_floor_dbfs": floor_dbfs[ch], "snr_db": snr_db[ch]}
-            wishes = {"ratio": g.ratio, "range_db": g.range_db, "attack_ms": g.attack_ms, "hold_ms": g.hold_ms,
-                      "release_ms": g.release_ms} if is_on[ch] else {}  # fmt: skip
-            wishes["is_on"] = float(is_on[ch])
-            proposals += [self._wish(view, ch, f"gate.{field}", v, cause, evidence) for field, v in wishes.items()]
+            proposals.append(self._wish(view, ch, "gate.is_on", float(is_on[ch]), cause, evidence))
+            # All of a gate has one reason: with it on, the settings; with it off, what they were.
+            level_dbfs = threshold[ch] if is_on[ch] else view.asked("gate.threshold_dbfs")[ch]
+            level = self._wish(view, ch, "gate.threshold_dbfs", level_dbfs, cause, evidence)
+            proposals.append(level._replace(is_companion=not (is_on[ch] and was_on[ch])))
+            g = GATES.get(view.roles[ch], _VOICE_GATE)
+            settings = {"ratio": g.ratio, "range_db": g.range_db, "attack_ms": g.attack_ms, "hold_ms": g.hold_ms,
+                        "release_ms": g.release_ms}  # fmt: skip
+            proposals += [self._wish(view, ch, f"gate.{field}", v, cause, evidence) for field, v in settings.items()]
         return proposals
 
     @staticmethod

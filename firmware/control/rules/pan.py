@@ -71,10 +71,10 @@ class Pan:
                 position[ch], cause[ch] = FIXED[role], f"{spoken} where the audience sees it"
             elif role in CENTRE:
                 cause[ch] = f"{spoken} belongs in the middle"
-            elif register[ch] == 0:
-                cause[ch] = f"most of it lies under {LOW_HZ:.0f} Hz: in the middle"
             elif role in ("speech", "vocal_backing", "tom"):
                 groups.setdefault((role, 0), []).append(ch)
+            elif register[ch] == 0:
+                cause[ch] = f"most of it lies under {LOW_HZ:.0f} Hz: in the middle"
             elif role == "other" and not view.has_role[ch]:
                 cause[ch] = "not known yet: in the middle"
             else:
