@@ -1,6 +1,6 @@
 // Gated mode: microphones open and close; of those that hear one source only the loudest opens.
 #include "automix_state.h"
-#include "simd_log.h"
+#include "log2exp2.h"
 
 #define EVIDENCE_MS 100.0f         // before a microphone that is not the loudest counts as a source of its own (ours)
 #define SAME_SOURCE_SQUARED 0.49f  // correlation of the levels above 0.7: one source

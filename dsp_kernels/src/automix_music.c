@@ -1,6 +1,6 @@
 // Music mode: each channel alone is expanded 2:1 below a threshold that follows the ambience. For choirs and horns.
 #include "automix_state.h"
-#include "simd_log.h"
+#include "log2exp2.h"
 
 void automix_music(automix_state *s, automix_group *g) {
     // The ambience channel's level is for all; a channel's own noise floor is for itself, and knows of no fader.

@@ -1,6 +1,6 @@
 // What music and gated mode share: noise floors, open microphones and their number (NOM), last hold.
 #include "automix_state.h"
-#include "simd_log.h"
+#include "log2exp2.h"
 #include "units.h"
 
 #define FALL_MS 500.0             // of a noise floor

@@ -1,6 +1,6 @@
 // Who sits in which slot, and the ramps from what was to what was set.
 #include "automix_state.h"
-#include "simd_log.h"
+#include "log2exp2.h"
 #include "units.h"
 
 #define CROSSFADE_MS 500.0f  // auto, manual, mute, override, joining, leaving, change of mode

@@ -1,6 +1,6 @@
 // Speech mode: gain^2 is the channel's share of the group's power (US patent 3,992,584, expired).
 #include "automix_state.h"
-#include "simd_log.h"
+#include "log2exp2.h"
 
 // g_i = sqrt(s_i E_i / sum_j s_j E_j), E = w P + eps smoothed in dB, s the share ramp: sum of g^2 is 1 at every tick,
 // and in between at most 1, for a linear ramp between two unit vectors stays inside the ball.

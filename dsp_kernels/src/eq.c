@@ -296,6 +296,31 @@ static size_t pass_ramp(section_bank *b, const float *x, float *y, size_t n_fram
     return n;
 }
 
+// Four vectors whose only section is a high-pass: alone, each would wait for its own recurrence.
+enum { SIDE_BY_SIDE = 4 };
+
+static void pass_high_passes(section_bank *const *banks, const float *x, float *y, size_t n_frames, size_t stride) {
+    coefficients c[SIDE_BY_SIDE];
+    v4 s1[SIDE_BY_SIDE], u2[SIDE_BY_SIDE];
+    for (int i = 0; i < SIDE_BY_SIDE; i++) c[i] = banks[i]->now, s1[i] = banks[i]->s1, u2[i] = banks[i]->u2;
+    for (; n_frames > 0; n_frames--, x += stride, y += stride)
+        for (int i = 0; i < SIDE_BY_SIDE; i++)
+            v4_store(y + 4 * i, high_pass(v4_load(x + 4 * i), &c[i], &s1[i], &u2[i]));
+    for (int i = 0; i < SIDE_BY_SIDE; i++) banks[i]->s1 = s1[i], banks[i]->u2 = u2[i];
+}
+
+// Finds the high-passes of as many vectors as run side by side; returns 0 where anything else is to be done.
+static int find_high_passes(eh_eq *eq, int vector, section_bank **banks) {
+    if (vector + SIDE_BY_SIDE > eq->n_lanes / 4) return 0;
+    for (int i = 0; i < SIDE_BY_SIDE; i++) {
+        const uint32_t active = heads_of(eq)[vector + i].active;
+        if (active == 0 || (active & (active - 1)) != 0) return 0;
+        banks[i] = bank_of(eq, vector + i, __builtin_ctz(active));
+        if (banks[i]->loop != LOOP_HIGH_PASS || banks[i]->ramp_left > 0) return 0;
+    }
+    return 1;
+}
+
 static void copy_frames(const float *x, float *y, size_t n_frames, size_t stride) {
     if (x == y) return;
     for (; n_frames > 0; n_frames--, x += stride, y += stride) v4_store(y, v4_load(x));
@@ -348,8 +373,16 @@ void eh_eq_process(eh_eq *eq, const float *in, float *out, size_t n_frames) {
     while (n_frames > 0) {
         const size_t until_settle = (size_t)(SETTLE_FRAMES - eq->phase);
         const size_t n = n_frames < until_settle ? n_frames : until_settle;
-        for (int vector = 0; vector < eq->n_lanes / 4; vector++) {
-            process_vector(eq, vector, in + 4 * vector, out + 4 * vector, n);
+        for (int vector = 0; vector < eq->n_lanes / 4;) {
+            section_bank *banks[SIDE_BY_SIDE];
+            const float *x = in + 4 * vector;
+            float *y = out + 4 * vector;
+            if (find_high_passes(eq, vector, banks)) {
+                pass_high_passes(banks, x, y, n, (size_t)eq->n_lanes);
+                vector += SIDE_BY_SIDE;
+            } else {
+                process_vector(eq, vector++, x, y, n);
+            }
         }
         eq->phase += (int32_t)n;
         if (eq->phase == SETTLE_FRAMES) {
