@@ -32,7 +32,7 @@ void eh_bleed_reset(eh_bleed *b) {
 
 v4 eh_bleed_least_source_power(v4 floor_db) {
     const v4 least_db = v4_min(floor_db, v4_set1(HIGHEST_FLOOR_DBFS)) + SOURCE_OVER_FLOOR_DB;
-    return v4_exp2(least_db * (float)(2 / EH_DB_PER_LOG2));
+    return v4_exp2_bounded(least_db * (float)(2 / EH_DB_PER_LOG2));
 }
 
 void eh_bleed_choose(eh_bleed *b, const eh_pairs *pairs) {

@@ -88,11 +88,12 @@ v4 eh_roughness(const v4 *spectrum, int last_bin, float bin_hz) {
             const v4 log_least = v4_min(log_amplitude[i], log_amplitude[j]);
             const v4 log_fluctuation = log_least + 1.0f - v4_log2(v4_max(amplitude[i] + amplitude[j], v4_set1(1e-30f)));
             const v4 strength =
-                v4_exp2(v4_fma(log_fluctuation, v4_set1(3.11f), (log_amplitude[i] + log_amplitude[j]) * 0.1f)) * 0.5f;
+                v4_exp2_bounded(v4_fma(log_fluctuation, v4_set1(3.11f), (log_amplitude[i] + log_amplitude[j]) * 0.1f)) *
+                0.5f;
             const v4 lower_hz = v4_min(freq_hz[i], freq_hz[j]);
             const v4 s = v4_set1(0.24f) / v4_fma(lower_hz, v4_set1(0.0207f), v4_set1(18.96f));
             const v4 distance = v4_abs(freq_hz[i] - freq_hz[j]) * s * (float)(1 / EH_LN2);
-            const v4 dissonance = v4_exp2(distance * -3.5f) - v4_exp2(distance * -5.75f);
+            const v4 dissonance = v4_exp2_bounded(distance * -3.5f) - v4_exp2_bounded(distance * -5.75f);
             roughness += v4_select(both, strength * dissonance, v4_set1(0.0f));
         }
     }

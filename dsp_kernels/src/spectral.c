@@ -127,7 +127,7 @@ static v4 flatness(const eh_spectral *s, const v4 *power) {
         log_sum += v4_log2(product) + __builtin_convertvector(exponents - 127 * (end - first), v4);
     }
     if (n <= 0) return v4_set1(0.0f);
-    return v4_min(v4_exp2(log_sum / (float)n) / (sum / (float)n), v4_set1(1.0f));
+    return v4_min(v4_exp2_bounded(log_sum / (float)n) / (sum / (float)n), v4_set1(1.0f));
 }
 
 // Frequency under which 85 % of the power lies, counted within the bin: bin k reaches from k - 1/2 to k + 1/2.
