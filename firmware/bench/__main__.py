@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -70,13 +72,17 @@ def measure(lib: Any, n_channels: int, n_frames: int) -> dict[str, float]:
 def add_counts(rows: list[dict[str, float]], directory: Path) -> None:
     """Add exact instruction counts per frame and channel, with analysis at one block size."""
     counter = counting.Counter(directory, [*engine_sources(), CHAIN], [RT_DIR])
-    for row in rows:
+
+    def count(row: dict[str, float]) -> None:
         n_channels, n_frames = int(row["channels"]), int(row["frames"])
         modes = {"chain": ""} | ({"analysis": "_with_analysis"} if n_frames == COUNTED_WITH_ANALYSIS_FRAMES else {})
         for mode, suffix in modes.items():
             arguments = (mode, str(n_channels), str(n_frames))
             row[f"a64_instructions{suffix}"] = counter.a64_per_frame(*arguments, n_frames=n_frames) / n_channels
             row[f"x86_instructions{suffix}"] = counter.x86_per_frame(*arguments, n_frames=n_frames) / n_channels
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # counts do not mind what else the machine does
+        list(pool.map(count, rows))
 
 
 def show(rows: list[dict[str, float]], ffmpeg: dict[int, float]) -> None:
