@@ -128,3 +128,39 @@ def test_the_first_word_keeps_its_first_tenth_of_a_second() -> None:
         lost_db.append(level_dbfs(out[then]) - level_dbfs(mic[then]) - level_dbfs(out[first]) + level_dbfs(mic[first]))
     print(f"first 100 ms of {len(lost_db)} turns lose {np.round(lost_db, 1)} dB")
     assert max(lost_db) <= 6.0
+
+
+# ------------------------------------------------------------------------------------------------- music under speech
+
+
+def test_music_makes_way_for_words_and_does_not_pump_between_them() -> None:
+    duration_s, first_s, last_s = 24.0, 6.0, 14.0
+    turns = [p.Turn(seat=0, start=round(first_s * RATE_HZ), end=round(last_s * RATE_HZ))]
+    table = p.seat_panel(p.voices()[:2], turns, duration_s, level_db=(0.0, 0.0))
+    random = np.random.default_rng(3)
+    time_s = np.arange(len(table.mics)) / RATE_HZ
+    chord = sum(np.sin(2 * np.pi * f * time_s) for f in (110.0, 220.0, 277.2, 329.6, 440.0, 880.0))
+    music = 0.03 * (chord * (0.7 + 0.3 * np.exp(-4.0 * (time_s % 0.5))) + 0.3 * random.standard_normal(len(time_s)))
+    x = np.concatenate([table.mics, np.stack([music, music], axis=1)], axis=1).astype(np.float32)
+    channels = [ChannelSetup(name="Host"), ChannelSetup(name="Guest"), ChannelSetup(name="Music", is_stereo=True)]
+    run = p.run_box(x, channels, keeps_strips=True)
+    assert run.strips is not None
+
+    def music_gain_db(from_s: float, to_s: float) -> float:
+        """Return what ducking does: trim and fader, which balance moves, are taken out."""
+        here = slice(round(from_s * RATE_HZ), round(to_s * RATE_HZ))
+        set_to = run.params["channel"][round(0.5 * (from_s + to_s) * 50), 2]
+        moved_db = float(set_to["input.trim_db"] + set_to["fader.level_db"])
+        return level_dbfs(run.strips[here, 4:6]) - level_dbfs(x[here, 2:4]) - moved_db
+
+    rest_db = music_gain_db(first_s - 0.2, first_s)
+    down_db = np.array([music_gain_db(s, s + 0.1) - rest_db for s in np.arange(first_s + 0.3, last_s, 0.1)])
+    assert music_gain_db(first_s + 0.1, first_s + 0.2) - rest_db < -6.5  # 50 ms of attack, and the detector's 20
+    assert down_db.max() < -7.5, f"the music comes up to {down_db.max():.1f} dB between words"
+    assert down_db.min() > -10.5
+    assert abs(music_gain_db(last_s + 6.0, last_s + 8.0) - rest_db) < 0.5
+    strips = run.strips[round((first_s + 1.0) * RATE_HZ) : round(last_s * RATE_HZ)]
+    meter = pyloudnorm.Meter(RATE_HZ)
+    over_lu = meter.integrated_loudness(strips[:, 0:2] + strips[:, 2:4]) - meter.integrated_loudness(strips[:, 4:6])
+    print(f"music lowered by {-down_db.mean():.1f} dB, speech {over_lu:.1f} LU over it")
+    assert over_lu >= 9.0
