@@ -67,7 +67,7 @@ CHANNELS = [
     Channel(file="01_host", name="Host", role="speech", peak_dbfs=-9, hum_dbfs=-78, noise_below_db=40),
     Channel(file="02_guest_1", name="Guest 1", peak_dbfs=-15, hum_dbfs=-78, noise_below_db=40),
     Channel(file="03_guest_2", name="Guest 2", peak_dbfs=-7, hum_dbfs=-62, noise_below_db=40),
-    Channel(file="04_guest_3", name="Guest 3", peak_dbfs=-24, hum_dbfs=-80, noise_below_db=40),
+    Channel(file="04_guest_3", name="Guest 3", peak_dbfs=-24, hum_dbfs=-93, noise_below_db=40),
     Channel(file="05_music", name="Music", role="playback", peak_dbfs=-10),
     Channel(file="06_kick", name="Kick", role="kick", peak_dbfs=-5, start_s=BAND_S),
     Channel(file="07_in_7", name="In 7", peak_dbfs=-8, start_s=BAND_S, noise_below_db=33),

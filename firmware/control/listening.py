@@ -118,7 +118,8 @@ class Listening:
             self.features = features = np.where(is_bad[:, None], before, features)
         self.meters = meters = np.frombuffer(observation.channel_meters, np.float32).reshape(n, -1)
         self.turns.hear(features[:, _RMS], features[:, _FLOOR], trim_db)
-        self.is_active = active = (features[:, _ACTIVE] > 0.5) & self.turns.is_own
+        # Levels say who bleeds into whom, and preamps make levels: among talkers the distance from the noise decides.
+        self.is_active = active = (features[:, _ACTIVE] > 0.5) & self.turns.is_own | self.turns.is_speaking
         active_s = active * self.tick_s
         self.active_s += active_s
         weight = active_s / np.minimum(self.active_s + 1e-9, LEVEL_MEMORY_S)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 OWN_WITHIN_DB = 7.0  # of the microphone that is furthest above its noise (P): bleed is 10 dB lower and more
+SPEAKING_DB = 15.0  # above its noise (P)
 FALL_DB_PER_S = 50.0  # a syllable is remembered so long: its reverberation is as loud in every microphone (P)
 QUIETEST_NOISE_DBFS = -85.0  # less noise is no preamp's but a file's, and says nothing (P)
 NOISE_SPREAD_DB = 12.0  # a microphone's noise counts so far from the median: more is hum, and no matter of gain (P)
@@ -25,6 +26,8 @@ class Turns:
     ----------
     is_own
         Where a channel hears its own source.
+    is_speaking
+        Where a member hears his own talker clear of the noise.
     noise_dbfs
         Noise of each channel, trim taken out; NaN before the first look.
     even_noise_dbfs
@@ -34,6 +37,7 @@ class Turns:
     def __init__(self, n_channels: int, tick_s: float) -> None:
         self.takes_turns = np.zeros(n_channels, bool)
         self.is_own = np.ones(n_channels, bool)
+        self.is_speaking = np.zeros(n_channels, bool)
         self.noise_dbfs = np.full(n_channels, np.nan)
         self.even_noise_dbfs = np.full(n_channels, QUIETEST_NOISE_DBFS)
         self._tick_s = tick_s
@@ -58,6 +62,7 @@ class Turns:
             self._above_noise_db = np.maximum(rms_dbfs - trim_db - self.even_noise_dbfs, fallen_db)
             top_db = self._above_noise_db[self.takes_turns].max()
             self.is_own = ~self.takes_turns | (self._above_noise_db > top_db - OWN_WITHIN_DB)
+            self.is_speaking = self.takes_turns & self.is_own & (self._above_noise_db > SPEAKING_DB)
         self._n_ticks += 1
 
     def _hear_noise(self, floor_dbfs: NDArray[np.floating], trim_db: NDArray[np.floating]) -> None:

@@ -113,6 +113,13 @@ def test_what_sticks_out_of_a_voice_is_cut_where_it_sticks_out(freq_hz: float, w
     assert any(word in reason for reason in reasons(plant, 0, f"eq.{n}.gain_db"))
 
 
+@pytest.mark.parametrize("freq_hz", [320.0, 5000.0])
+def test_one_peak_between_two_regions_is_cut_once(freq_hz: float) -> None:
+    plant = plant_of(("host", bumped(freq_hz, 14.0))).run(30.0)
+    gains = [plant.value(f"eq.{n}.gain_db")[0] for n in range(1, 5)]
+    assert sum(gain < -0.5 for gain in gains) == 1
+
+
 def test_an_average_voice_is_left_alone() -> None:
     plant = plant_of(("host", bumped(1000.0, 0.0))).run(20.0)
     assert all(plant.value(f"eq.{n}.gain_db")[0] == 0.0 for n in range(1, 5))

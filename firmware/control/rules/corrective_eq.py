@@ -106,6 +106,7 @@ class CorrectiveEq:
             at = np.argmax(inside, axis=1)
             peak_db = inside[np.arange(view.n_channels), at]
             gain_db = -np.clip(SHARE * (peak_db - self._tolerance_db), 0.0, self._cut_db)
+            gain_db = np.where(_is_skirt(excess_db, n, at, peak_db), 0.0, gain_db)
             if region.word == "harsh":
                 gain_db, at, peak_db = self._with_presence(excess_db[:, _IN_REGION[n]], gain_db, at, peak_db)
             gain_db *= self._allowed[:, n]
@@ -140,6 +141,13 @@ class CorrectiveEq:
                             self.name, slew, is_companion=field != "gain_db")  # fmt: skip
 
         return [wish("freq_hz", freq_hz, 4.0), wish("q", float(self._q[ch])), wish("gain_db", gain_db, SLEW_DB_PER_S)]
+
+
+def _is_skirt(excess_db: np.ndarray, n: int, at: np.ndarray, peak_db: np.ndarray) -> np.ndarray:
+    """Return where the region's largest excess only leads up to a larger one next door: one peak, one cut."""
+    low, high = np.flatnonzero(_IN_REGION[n])[[0, -1]]
+    below, above = excess_db[:, max(low - 1, 0)], excess_db[:, min(high + 1, len(MEL_HZ) - 1)]
+    return ((at == low) & (below > peak_db)) | ((at == high) & (above > peak_db))
 
 
 def _hertz(freq_hz: float) -> str:
