@@ -116,6 +116,28 @@ def test_the_ride_keeps_the_dynamics_of_a_song() -> None:
     assert slew.max() <= 3.01
 
 
+def test_what_control_moves_is_made_up_for_before_it_is_heard() -> None:
+    control = Control(setups("vox", "keys"), sample_rate_hz=RATE_HZ)
+    plant = tuned(control, Source(-30.0), Source(-33.0)).run(12.0)
+    lift = [Proposal("channel", ch, "fader.level_db", float(plant.value("fader.level_db")[ch]) + 6.0, "lifted", {}, 1.0,
+                     "model", "net", 40.0) for ch in range(2)]  # fmt: skip
+    for _ in range(100):
+        control.offer(lift)
+        plant.step()
+    momentary_lufs = 10.0 * np.log10(np.convolve(plant.mix[-120:], np.full(20, 0.05), "valid"))
+    assert plant.value("fader.level_db")[0] == pytest.approx(lift[0].value)
+    assert np.abs(momentary_lufs + 16.0).max() < 0.75  # of 6 dB
+
+
+def test_what_the_engineer_moves_is_not_made_up_for_at_once() -> None:
+    control = Control(setups("vox"), sample_rate_hz=RATE_HZ)
+    plant = tuned(control, Source(-30.0)).run(12.0)
+    before = plant.track("ride")[-1]
+    control.set_parameter("channel", 0, "fader.level_db", plant.value("fader.level_db")[0] - 8.0)
+    plant.run(0.5)
+    assert plant.track("ride")[-1] < before + 2.0
+
+
 def test_the_ride_freezes_in_silence() -> None:
     control = Control(setups("vox"), sample_rate_hz=RATE_HZ)
     plant = tuned(control, Source(lambda t: -25.0 if t < 10.0 else -np.inf)).run(12.0)

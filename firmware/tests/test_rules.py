@@ -138,7 +138,7 @@ def test_without_the_bump_the_cut_goes_away() -> None:
 
 def masked_pair(masker: str = "synth", keys_dbfs: float = -24.0) -> Plant:
     voice = Source(-30.0, centre_hz=1500.0, width_octaves=0.4)
-    wide = Source(keys_dbfs, centre_hz=500.0, width_octaves=1.4)
+    wide = Source(keys_dbfs, centre_hz=500.0, width_octaves=2.0)
     return plant_of(("vox lead", voice), (masker, wide))
 
 
