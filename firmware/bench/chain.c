@@ -26,7 +26,8 @@ static eh_params busy_parameters(void) {
         c->hpf.is_on = c->gate.is_on = c->compressor.is_on = 1.0f;
         c->gate.threshold_dbfs = -18.0f;
         for (int band = 0; band < EH_N_EQ_BANDS; band++) c->eq[band].gain_db = 3.0f;
-        c->automix.group = (float)(1 + ch / 4 % EH_N_GROUP);
+        c->automix.group = 1.0f;
+        c->fader.level_db = -12.0f;  // a mix near its working level: the limiters catch peaks, they do not hold it down
         c->fx_send[0].level_db = -12.0f;
     }
     p.record.limiter.is_true_peak = 1.0f;

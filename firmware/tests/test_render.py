@@ -262,7 +262,11 @@ def test_a_kill_in_the_middle_leaves_nothing_that_looks_finished(tmp_path: Path,
     out = tmp_path / "out"
     out.mkdir()
     command = [sys.executable, "-m", "firmware", "render", str(tmp_path / "s"), "--out", str(out / "m.wav")]
-    job = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+
+    def heed_interrupts() -> None:  # a test run in the background hands down that they are ignored
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    job = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, preexec_fn=heed_interrupts)
     part = out / ".m.wav.part"
     for _ in range(600):
         if part.exists() and part.stat().st_size > 100_000:
