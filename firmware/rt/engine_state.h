@@ -69,5 +69,11 @@ struct eh_engine {
     float *send[N_FX], *wet[N_FX];  // (EH_MAX_BLOCK_FRAMES,), (EH_MAX_BLOCK_FRAMES, 2)
 };
 
+enum { EH_N_WET = 2 };
+
+static inline size_t eh_block_bytes(int n_lanes) { return EH_MAX_BLOCK_FRAMES * (size_t)n_lanes * sizeof(float); }
+
+// engine_layout.c: every ramp at its end, every filter without memory.
+void eh_engine_jump(eh_engine *e) EH_RT;
 // engine_params.c: turns a snapshot into kernel settings, touching only what changed.
 void eh_engine_take_over(eh_engine *e, const eh_params *params) EH_RT;
