@@ -19,6 +19,7 @@ from .proposals import Proposal
 
 ROLE_INDEX = {role: n for n, role in enumerate(ROLES)}
 VOICES = ("speech", "vocal_lead", "vocal_backing")
+TALKER_CONFIDENCE = 0.75  # P: by the sound alone, singers are taken for talkers with less
 DRUMS = ("kick", "snare", "hihat", "tom", "cymbal", "drums", "percussion")
 SILENT = Loudness(
     momentary_lufs=-100.0,
@@ -71,6 +72,16 @@ class View:
     def is_role(self, *roles: str) -> NDArray[np.bool_]:
         """Return which channels have one of the roles."""
         return np.isin(self._role_index, [ROLE_INDEX[r] for r in roles])
+
+    def is_talker(self) -> NDArray[np.bool_]:
+        """Return which channels are speech surely enough to act on others: to share gain, to make a band give way.
+
+        Where no band plays, a guess from the sound will do.
+        """
+        speech = self.is_role("speech")
+        if self.scene_kind == "speech":
+            return speech
+        return speech & (self.role_confidence >= TALKER_CONFIDENCE)
 
     @property
     def scene_kind(self) -> str:

@@ -86,6 +86,15 @@ def test_the_high_pass_lies_under_the_source() -> None:
     assert high.run(8.0).value("hpf.freq_hz")[0] > low.run(8.0).value("hpf.freq_hz")[0] >= 80.0
 
 
+def test_a_band_does_not_make_way_for_a_channel_that_may_be_a_talker() -> None:
+    plant = plant_of(("in 1", Source()), ("kick", Source()), ("bass", Source()))
+    view = plant.control._view
+    for confidence, expected in ((0.5, 0.0), (0.9, 2.0)):
+        view.set_roles(["speech", "kick", "bass"], np.array([confidence, 0.95, 0.95]))
+        plant.run(2.0)
+        assert plant.value("duck.role")[1] == expected
+
+
 def test_playback_has_no_high_pass() -> None:
     assert plant_of(("playback", Source())).value("hpf.is_on")[0] == 0.0
 

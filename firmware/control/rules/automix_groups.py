@@ -40,7 +40,7 @@ class AutomixGroups:
             return self._weights(view)
         self._roles_version = view.roles_version
         group, mode = self._plan(view)
-        view.listening.turns.set_members(view.is_role("speech"))
+        view.listening.turns.set_members(view.is_talker())
         proposals = [self._assign(view, ch, int(group[ch])) for ch in view.moved("automix.group", group, 0.0)]
         for number, share_mode in mode.items():
             cause = f"group {number} holds {int((group == number).sum())} microphones"
@@ -83,7 +83,7 @@ class AutomixGroups:
         group = np.zeros(view.n_channels)
         if self._asked_mode == "off":
             return group, {}
-        speech = view.is_role("speech")
+        speech = view.is_talker()
         if self._asked_mode is not None:
             members = speech if speech.any() else ~view.is_role(*_NEVER)
             group[members] = SPEECH_GROUP

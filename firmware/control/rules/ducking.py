@@ -44,8 +44,8 @@ class Ducking:
         if self._roles_version == view.roles_version:
             return []
         self._roles_version = view.roles_version
-        speech = view.is_role("speech")
-        music = ~speech & ~view.is_role("ambience", "vocal_lead", "vocal_backing") & view.has_role
+        speech = view.is_talker()
+        music = view.has_role & ~view.is_role("speech", "ambience", "vocal_lead", "vocal_backing")
         has_both = bool(speech.any() and music.any())
         part = np.where(speech, KEY, np.where(music, DUCKED, NONE)) if has_both else np.zeros(view.n_channels)
         depth_db = np.where(view.is_role("playback"), PLAYBACK_DEPTH_DB, BAND_DEPTH_DB)
