@@ -235,6 +235,7 @@ INLINED void pass(section_bank *const *banks, int n_high_passes, int n_heads, in
 #define SAVE(i, c, s, u) \
     if (i < n) banks[i]->s1 = s, banks[i]->u2 = u;
     SECTIONS(LOAD)
+    EH_FOUR_A_TURN
     for (; n_frames > 0; n_frames--, x += stride, y += stride) {
         v4 v = v4_load(x);
         SECTIONS(STEP)
@@ -303,6 +304,7 @@ static void pass_high_passes(section_bank *const *banks, const float *x, float *
     coefficients c[SIDE_BY_SIDE];
     v4 s1[SIDE_BY_SIDE], u2[SIDE_BY_SIDE];
     for (int i = 0; i < SIDE_BY_SIDE; i++) c[i] = banks[i]->now, s1[i] = banks[i]->s1, u2[i] = banks[i]->u2;
+    EH_FOUR_A_TURN
     for (; n_frames > 0; n_frames--, x += stride, y += stride)
         for (int i = 0; i < SIDE_BY_SIDE; i++)
             v4_store(y + 4 * i, high_pass(v4_load(x + 4 * i), &c[i], &s1[i], &u2[i]));

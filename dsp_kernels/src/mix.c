@@ -95,6 +95,7 @@ static inline __attribute__((always_inline)) void mix_steady_pair(const eh_mix *
         }
     const float *a = in + group_a * GROUP, *b = in + group_b * GROUP;
     out += bus;
+    EH_FOUR_A_TURN
     for (size_t n = 0; n < n_frames; n++, a += in_stride, b += in_stride, out += out_stride) {
         const v4 x_a = v4_load(a), x_b = v4_load(b);
         for (int v = 0; v < n_vectors; v++) {
