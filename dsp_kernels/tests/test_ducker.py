@@ -76,7 +76,10 @@ def test_ducker_goes_down_holds_and_comes_back(library: Library) -> None:
     x = np.ones((len(key), 8), np.float32)
     kernel = make(library, key, Ducker())
     gains_db = 20 * np.log10(kernel.process(x)[:, DEPTHS_DB.index(9.0)])
-    at_ms = lambda ms: gains_db[int(ms * RATE_HZ / 1000)]  # noqa: E731
+
+    def at_ms(ms: float) -> float:
+        return float(gains_db[int(ms * RATE_HZ / 1000)])
+
     assert at_ms(99) == 0
     assert at_ms(100 + 51) == pytest.approx(-9 * (1 - np.exp(-1)), abs=0.2)
     assert at_ms(599) == pytest.approx(-9, abs=0.01)
