@@ -15,12 +15,12 @@ from rich.table import Table
 
 from dsp_kernels.build_ffi import BuildError, build_library, kernel_sources
 
-from . import counting, peers
+from . import counting, peers, resampler_peers
 from .timing import best_ns
 
 KERNELS = (
     "convert_from_s32", "convert_to_s32", "scrub", "gain", "align", "eq", "gate", "compressor", "saturation",
-    "automix", "ducker", "meters", "mix", "kweight", "limiter", "true_peak_limiter", "features",
+    "automix", "ducker", "meters", "mix", "kweight", "limiter", "true_peak_limiter", "features", "resampler",
 )  # fmt: skip
 STEREO_KERNELS = ("reverb", "delay", "loudness")  # per stereo frame, whatever the number of channels
 N_LANES_FOR_STEREO = 4
@@ -42,7 +42,7 @@ def open_bench(directory: Path) -> Any:
 def measure(n_lanes: int, n_frames: int, directory: Path) -> list[dict[str, object]]:
     """Return one row a kernel: nanoseconds per frame and channel, ours, naive and peers, and their ratios."""
     lib = open_bench(directory)
-    others = list(peers.available(n_lanes, n_frames, directory))
+    others = [m for module in (peers, resampler_peers) for m in module.available(n_lanes, n_frames, directory)]
     rows: list[dict[str, object]] = []
     for name in (*KERNELS, *STEREO_KERNELS):
         is_stereo = name in STEREO_KERNELS
@@ -109,7 +109,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--no-counts", action="store_true", help="leave out the instruction counts")
     parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
     options = parser.parse_args(arguments)
-    missing = peers.missing_tools() + ([] if options.no_counts else counting.missing_tools())
+    missing = (
+        peers.missing_tools()
+        + resampler_peers.missing_tools()
+        + ([] if options.no_counts else counting.missing_tools())
+    )
     if missing:
         print(f"note: with `apt-get install {' '.join(missing)}` there would be more to see", file=sys.stderr)
     with tempfile.TemporaryDirectory() as name:

@@ -13,6 +13,7 @@ typedef struct {
 
 extern const eh_benchmark eh_bench_ours[];   // ends with a NULL name
 extern const eh_benchmark eh_bench_naive[];  // the same work as one would first write it: planar, scalar, libm
+extern const eh_benchmark eh_bench_naive_chain[];
 
 void eh_bench_prepare(const char *name, int n_lanes, int n_frames);
 // Runs the prepared benchmark and returns the nanoseconds it took.

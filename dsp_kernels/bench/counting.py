@@ -10,7 +10,7 @@ from pathlib import Path
 from dsp_kernels.build_ffi import C_FLAGS, INCLUDE_DIRS, SOURCE_DIR, kernel_sources, machine_flags
 
 BENCH_DIR = Path(__file__).parent
-BENCH_SOURCES = [BENCH_DIR / name for name in ("ours.c", "naive.c", "loop.c")]
+BENCH_SOURCES = [BENCH_DIR / name for name in ("ours.c", "naive.c", "naive_chain.c", "loop.c")]
 FEW_BLOCKS, MORE_BLOCKS = 64, 320  # start-up cancels in the difference; features need whole hops
 A64_COMPILER = "aarch64-linux-gnu-gcc"
 A64_ROOT = "/usr/aarch64-linux-gnu"

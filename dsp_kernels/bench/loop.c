@@ -17,8 +17,8 @@ static float noise[N_NOISE_BLOCKS * MAX_FRAMES * EH_MAX_LANES], sink[MAX_FRAMES 
 static int lanes, frames;
 
 static const eh_benchmark *find(const char *name) {
-    const eh_benchmark *tables[] = {eh_bench_ours, eh_bench_naive};
-    for (int t = 0; t < 2; t++)
+    const eh_benchmark *tables[] = {eh_bench_ours, eh_bench_naive, eh_bench_naive_chain};
+    for (size_t t = 0; t < sizeof tables / sizeof tables[0]; t++)
         for (const eh_benchmark *b = tables[t]; b->name; b++)
             if (strcmp(b->name, name) == 0) return b;
     return NULL;

@@ -23,6 +23,7 @@ static eh_delay delay_fx;
 static eh_limiter limiter;
 static eh_loudness loudness;
 static eh_features features;
+static eh_resampler resampler;
 static int32_t card[MAX_FRAMES * EH_MAX_LANES];
 static float scratch[MAX_FRAMES * EH_MAX_BUSES];
 static uint32_t n_bad[EH_MAX_LANES], n_clipped[EH_MAX_LANES];
@@ -229,6 +230,15 @@ static void run_features(const float *in, float *out) {
     eh_features_process(&features, in, in, lanes, (size_t)frames);
 }
 
+static void prepare_resampler(int n_lanes, int n_frames) {
+    remember(n_lanes, n_frames);
+    eh_resampler_init(&resampler, n_lanes, 0.9998, memory(eh_resampler_size_bytes(n_lanes)));  // -200 ppm
+}
+static void run_resampler(const float *in, float *out) {
+    eh_resampler_push(&resampler, in, eh_resampler_needed_frames(&resampler, (size_t)frames));
+    eh_resampler_pull(&resampler, out, (size_t)frames);
+}
+
 const eh_benchmark eh_bench_ours[] = {
     {"convert_to_s32", prepare_convert, run_to_s32},
     {"convert_from_s32", prepare_convert, run_from_s32},
@@ -250,5 +260,6 @@ const eh_benchmark eh_bench_ours[] = {
     {"true_peak_limiter", prepare_true_peak_limiter, run_limiter},
     {"loudness", prepare_loudness, run_loudness},
     {"features", prepare_features, run_features},
+    {"resampler", prepare_resampler, run_resampler},
     {NULL, NULL, NULL},
 };

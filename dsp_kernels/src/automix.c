@@ -108,11 +108,11 @@ static void automix_off(automix_state *s, automix_group *g) {
 }
 
 static void share_gains(automix_state *s) {
+    automix_speech(s);
     for (int k = 0; k < s->n_used; k++) {
         automix_group *g = &s->group[s->used[k]];
         switch (g->mode) {
             case EH_SHARE_MODE_SPEECH:
-                automix_speech(s, g);
                 break;
             case EH_SHARE_MODE_MUSIC:
                 automix_music(s, g);

@@ -14,7 +14,7 @@
 #define HEARD_FULL 0.50f
 #define SPEED_HZ 750.0f  // rate of the smoothing per 3 dB of distance (ours)
 
-void automix_speech(automix_state *s, automix_group *g) {
+static inline void share(automix_state *s, automix_group *g) {
     const float release_coeff = g->release_coeff + g->fast_release * (g->attack_coeff - g->release_coeff);
     const v4 attack = v4_set1(g->attack_coeff), release = v4_set1(release_coeff), one = v4_set1(1.0f);
     const v4 rise_speed = v4_set1(SPEED_HZ / s->tick_hz),
@@ -43,4 +43,12 @@ void automix_speech(automix_state *s, automix_group *g) {
     const float gives_way = (automix_sum(heard_sum) * by_total - HEARD_FROM) * (1.0f / (HEARD_FULL - HEARD_FROM));
     g->fast_release = gives_way < 0.0f ? 0.0f : gives_way > 1.0f ? 1.0f : gives_way;
     g->nom = total > 0.0f ? 1.0f : 0.0f;
+}
+
+// All groups in one call: what is constant is loaded once for all of them.
+void automix_speech(automix_state *s) {
+    for (int k = 0; k < s->n_used; k++) {
+        automix_group *g = &s->group[s->used[k]];
+        if (g->mode == EH_SHARE_MODE_SPEECH) share(s, g);
+    }
 }

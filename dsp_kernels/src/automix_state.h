@@ -112,8 +112,8 @@ void automix_apply(automix_state *s, int n_lanes, bool is_jump) EH_RT;
 void automix_ramp(automix_state *s) EH_RT;
 void automix_set_detector(automix_state *s, automix_group *g, float detector_ms) EH_RT;
 void automix_mode_start(automix_state *s, const automix_group *g, int slot) EH_RT;
-// One mode each: SLOT_POWER to SLOT_GAIN_AUTO.
-void automix_speech(automix_state *s, automix_group *g) EH_RT;
+// One mode each: SLOT_POWER to SLOT_GAIN_AUTO. Speech takes all its groups at once.
+void automix_speech(automix_state *s) EH_RT;
 void automix_music(automix_state *s, automix_group *g) EH_RT;
 void automix_gated(automix_state *s, automix_group *g) EH_RT;
 void automix_gated_correlate(automix_state *s, automix_group *g) EH_RT;  // each slow tick

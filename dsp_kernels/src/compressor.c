@@ -231,11 +231,10 @@ static void renew(const eh_compressor *c, state *s) {
 // What the curve takes away, as log2, in place of the peak of each tick:
 // slope * (L - T + W/2)^2 / (2 W) inside the knee, slope * (L - T) above.
 static inline void bend(state *s, v4 *ticks, int n_ticks) {
-    const v4i is_linked = s->is_linked;
     const v4 start = s->knee_start, knee = s->knee, scale = s->knee_scale, slope = s->slope;
     v4i loudest = s->renewal_peak;
     for (int k = 0; k < n_ticks; k++) {
-        const v4i peak = eh_level_bounded(eh_louder_of_pair((v4i)ticks[k], is_linked));
+        const v4i peak = eh_level_bounded((v4i)ticks[k]);
         loudest = v4i_max(loudest, peak);
         const v4 over = v4_max(v4_log2((v4)peak) - start, v4_set1(0.0f)), inside = v4_min(over, knee);
         const v4 bent = v4_fma(inside * inside, scale, over - inside);
@@ -256,15 +255,22 @@ static inline void smooth(state *s, v4 *ticks, int n_ticks) {
     s->held = held, s->held_rest = held_rest, s->reduction = reduction, s->reduction_rest = reduction_rest;
 }
 
+static inline v4 mixed(v4 makeup, v4 reduction, v4 mix) {
+    return v4_fma(mix, v4_exp2(makeup - reduction) - 1.0f, v4_set1(1.0f));
+}
+
 static inline void make_up(state *s, v4 *ticks, int n_ticks) {
     const v4 makeup = s->makeup, makeup_step = s->makeup_step, mix = s->mix, mix_step = s->mix_step;
-    const v4 zero = v4_set1(0.0f), one = v4_set1(1.0f);
+    const v4 zero = v4_set1(0.0f);
     v4 makeup_left = s->makeup_left, mix_left = s->mix_left;
+    if (!v4_any((makeup_left > zero) | (mix_left > zero))) {
+        for (int k = 0; k < n_ticks; k++) ticks[k] = mixed(makeup, ticks[k], mix);
+        return;
+    }
     for (int k = 0; k < n_ticks; k++) {
         makeup_left = v4_max(makeup_left - 1.0f, zero);
         mix_left = v4_max(mix_left - 1.0f, zero);
-        const v4 gain = v4_exp2(v4_fnma(makeup_step, makeup_left, makeup) - ticks[k]);
-        ticks[k] = v4_fma(v4_fnma(mix_step, mix_left, mix), gain - 1.0f, one);
+        ticks[k] = mixed(v4_fnma(makeup_step, makeup_left, makeup), ticks[k], v4_fnma(mix_step, mix_left, mix));
     }
     s->makeup_left = makeup_left, s->mix_left = mix_left;
 }
@@ -273,6 +279,7 @@ static inline void run_ticks(state *s, v4 *power, const float *in, float *out, s
                              int phase) {
     v4 ticks[EH_MAX_TICKS];
     const int n_ticks = eh_peaks_collect(in, stride, n_frames, phase, &s->peak, power, (v4i *)ticks);
+    eh_peaks_link((v4i *)ticks, n_ticks, s->is_linked);
     bend(s, ticks, n_ticks);
     smooth(s, ticks, n_ticks);
     make_up(s, ticks, n_ticks);

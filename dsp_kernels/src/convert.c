@@ -31,10 +31,24 @@ static inline v4i quantise(v4 y, float low, float high) {
     return round_to_int(v4_min(v4_max(number, v4_set1(low)), v4_set1(high)));
 }
 
+// The bounds are those of the integers themselves, and what A64 makes of a number beyond them, or of none, is the rule.
 static inline v4i quantise_to_s32(v4 x) {
-    // The largest float under 2^31 lacks the lowest seven bits: full scale gets them.
-    const v4i is_full = (x >= 1.0f) & 0x7f;
-    return quantise(x * 0x1p31f, -0x1p31f, 0x1.fffffep30f) | is_full;
+    const v4 y = x * 0x1p31f;
+#if defined(__x86_64__)  // gives INT32_MIN for all of these
+    return (round_to_int(y) ^ (y >= 0x1p31f)) & (y == y);
+#elif defined(__aarch64__)
+    return round_to_int(y);
+#else
+    return quantise(y, -0x1p31f, 0x1.fffffep30f) | ((y >= 0x1p31f) & 0x7f);
+#endif
+}
+
+static inline v4 from_s32(v4i q) {
+#if defined(__aarch64__)  // rounds once, as the others do: a power of two changes no digit
+    return (v4)vcvtq_n_f32_s32((int32x4_t)q, 31);
+#else
+    return to_float(q) * v4_set1(0x1p-31f);
+#endif
 }
 
 void eh_convert_from_s32(const int32_t *in, float *out, size_t n) {
@@ -43,7 +57,7 @@ void eh_convert_from_s32(const int32_t *in, float *out, size_t n) {
         for (size_t k = 0; k < 16; k += 4) {
             v4i q;
             memcpy(&q, in + i + k, sizeof q);
-            v4_store(out + i + k, to_float(q) * v4_set1(0x1p-31f));
+            v4_store(out + i + k, from_s32(q));
         }
     for (; i < n; i++) out[i] = (float)in[i] * 0x1p-31f;
 }
@@ -95,6 +109,8 @@ static inline void store_s16(v4 x, v4 dither, int16_t *out, size_t n) {
 
 void eh_convert_to_s32(const float *in, int32_t *out, size_t n) {
     size_t i = 0;
+    for (; i + 16 <= n; i += 16)
+        for (size_t k = 0; k < 16; k += 4) store_s32(v4_load(in + i + k), out + i + k, 4);
     for (; i + 4 <= n; i += 4) store_s32(v4_load(in + i), out + i, 4);
     if (i < n) store_s32(load(in + i, n - i), out + i, n - i);
 }

@@ -43,12 +43,23 @@ typedef struct {
     int32_t ramp_left, loop;
 } section_bank;
 
+typedef void (*pass_function)(section_bank *const *, size_t, const float *, float *, size_t, size_t);
+
+// The same sections of one vector, and where the machine can, of two neighbours at once.
 typedef struct {
-    uint32_t active;  // a bit for each section that is not flat
-    uint32_t unused[15];
+    pass_function one, two;
+} steady_pass;
+
+enum { MAX_FUSED = 7 };  // sections in one pass
+
+typedef struct {
+    const steady_pass *whole;  // does all active sections while none of them moves; NULL where one pass is not enough
+    uint32_t active;           // a bit for each section that is not flat
+    uint8_t section[MAX_FUSED];
+    uint8_t unused[64 - sizeof(steady_pass *) - sizeof(uint32_t) - MAX_FUSED];
 } vector_head;
 
-_Static_assert(sizeof(section_bank) % 16 == 0, "each bank starts on a vector");
+_Static_assert(sizeof(section_bank) % 16 == 0 && sizeof(vector_head) == 64, "each bank starts on a vector");
 
 // Memory: a head for each vector of lanes, then the banks, [vector][section].
 static vector_head *heads_of(const eh_eq *eq) { return (vector_head *)(void *)eq->memory; }
@@ -104,6 +115,7 @@ static void end_ramp(section_bank *b) {
 static void note_active(eh_eq *eq, int vector, int section) {
     const section_bank *b = bank_of(eq, vector, section);
     const uint32_t bit = 1u << section;
+    heads_of(eq)[vector].whole = NULL;
     if (b->loop == LOOP_FLAT && b->ramp_left == 0) {
         heads_of(eq)[vector].active &= ~bit;
     } else {
@@ -183,99 +195,49 @@ void eh_eq_reset_lane(eh_eq *eq, int lane) {
 
 #define INLINED static inline __attribute__((always_inline))
 
-INLINED v4 bell(v4 v0, const coefficients *c, v4 *s1, v4 *u2) {
-    v4 h = v0 - *u2;
-    v4 y = v4_fma(c->nh, *s1, v0);
-    h = v4_fnma(c->k, *s1, h);
-    *s1 = v4_fma(c->c2, h, *s1);
-    y = v4_fma(c->nh, *s1, y);
-    *u2 = v4_fma(c->g2, *s1, *u2);
-    return y;
-}
+// Vectors whose only section is a high-pass, in one loop: alone, each would wait for its own recurrence.
+enum { SIDE_BY_SIDE = 4 };
 
-INLINED v4 high_pass(v4 v0, const coefficients *c, v4 *s1, v4 *u2) {
-    const v4 h = v4_fnma(c->k, *s1, v0 - *u2);
-    *s1 = v4_fma(c->c2, h, *s1);
-    *u2 = v4_fma(c->g2, *s1, *u2);
-    return c->n2 * h;
-}
-
-INLINED v4 general(v4 v0, const coefficients *c, v4 *s1, v4 *u2) {
-    const v4 h = v4_fnma(c->k, *s1, v0 - *u2);
-    v4 y = v4_fma(c->nh, *s1, c->n0 * v0);
-    y = v4_fma(c->n2, h, y);
-    *s1 = v4_fma(c->c2, h, *s1);
-    *u2 = v4_fma(c->g2, *s1, *u2);
-    return v4_fma(c->nh, *s1, y);
-}
-
-// One pass over consecutive sections: each frame is loaded and stored once, and the recurrences of the sections fill
-// each other's latencies. Called with constant counts only: high-passes, then general sections, bells, general
-// sections.
-INLINED void pass(section_bank *const *banks, int n_high_passes, int n_heads, int n_bells, int n_tails, const float *x,
-                  float *y, size_t n_frames, size_t stride) {
-    const int first_bell = n_high_passes + n_heads, first_tail = first_bell + n_bells, n = first_tail + n_tails;
-    coefficients c0, c1, c2, c3, c4, c5, c6;
-    v4 s0, s1, s2, s3, s4, s5, s6, u0, u1, u2, u3, u4, u5, u6;
-#define SECTIONS(DO)  \
-    DO(0, c0, s0, u0) \
-    DO(1, c1, s1, u1) \
-    DO(2, c2, s2, u2) \
-    DO(3, c3, s3, u3) DO(4, c4, s4, u4) DO(5, c5, s5, u5) DO(6, c6, s6, u6)
-#define LOAD(i, c, s, u) \
-    if (i < n) c = banks[i]->now, s = banks[i]->s1, u = banks[i]->u2;
-#define STEP(i, c, s, u)                            \
-    if (i < n_high_passes) {                        \
-        v = high_pass(v, &c, &s, &u);               \
-    } else if (i >= first_bell && i < first_tail) { \
-        v = bell(v, &c, &s, &u);                    \
-    } else if (i < n) {                             \
-        v = general(v, &c, &s, &u);                 \
-    }
-#define SAVE(i, c, s, u) \
-    if (i < n) banks[i]->s1 = s, banks[i]->u2 = u;
-    SECTIONS(LOAD)
-    EH_FOUR_A_TURN
-    for (; n_frames > 0; n_frames--, x += stride, y += stride) {
-        v4 v = v4_load(x);
-        SECTIONS(STEP)
-        v4_store(y, v);
-    }
-    SECTIONS(SAVE)
-#undef SAVE
-#undef STEP
-#undef LOAD
-#undef SECTIONS
-}
+#define EQ_WIDTH 4
+#include "eq_pass.h"
+#if EH_HAS_V8
+#define EQ_WIDTH 8
+#include "eq_pass.h"
+#endif
 
 // What fits one pass: a high-pass, a general section (a low shelf), bells, a general section (a high shelf, a tilt).
-enum { N_PARTS = 4, MAX_FUSED = 7 };
+enum { N_PARTS = 4 };
 static const struct {
     int loop, max;
 } PARTS[N_PARTS] = {{LOOP_HIGH_PASS, 1}, {LOOP_GENERAL, 1}, {LOOP_BELL, 4}, {LOOP_GENERAL, 1}};
 
-typedef void (*pass_function)(section_bank *const *, const float *, float *, size_t, size_t);
-#define PASS(p, h, b, t)                                                                                           \
-    static void pass_##p##h##b##t(section_bank *const *banks, const float *x, float *y, size_t n, size_t stride) { \
-        pass(banks, p, h, b, t, x, y, n, stride);                                                                  \
+#define PASS_OF_WIDTH(width, p, h, b, t)                                                                       \
+    static void pass_##width##_##p##h##b##t(section_bank *const *banks, size_t next, const float *x, float *y, \
+                                            size_t n, size_t stride) {                                         \
+        pass_##width(banks, next, p, h, b, t, x, y, n, stride);                                                \
     }
+#if EH_HAS_V8
+#define PASS(p, h, b, t) PASS_OF_WIDTH(4, p, h, b, t) PASS_OF_WIDTH(8, p, h, b, t)
+#define ENTRY(p, h, b, t) [p][h][b][t] = {pass_4_##p##h##b##t, pass_8_##p##h##b##t},
+#else
+#define PASS(p, h, b, t) PASS_OF_WIDTH(4, p, h, b, t)
+#define ENTRY(p, h, b, t) [p][h][b][t] = {pass_4_##p##h##b##t, NULL},
+#endif
 #define EACH_TAIL(DO, p, h, b) DO(p, h, b, 0) DO(p, h, b, 1)
 #define EACH_BELL(DO, p, h) \
     EACH_TAIL(DO, p, h, 0) EACH_TAIL(DO, p, h, 1) EACH_TAIL(DO, p, h, 2) EACH_TAIL(DO, p, h, 3) EACH_TAIL(DO, p, h, 4)
 #define EACH(DO) EACH_BELL(DO, 0, 0) EACH_BELL(DO, 0, 1) EACH_BELL(DO, 1, 0) EACH_BELL(DO, 1, 1)
 EACH(PASS)
-#define ENTRY(p, h, b, t) [p][h][b][t] = pass_##p##h##b##t,
-static const pass_function PASSES[2][2][5][2] = {EACH(ENTRY)};
+static const steady_pass PASSES[2][2][5][2] = {EACH(ENTRY)};
 
-// Runs as many of the banks as fit one pass, and returns how many.
-static int pass_steady(section_bank *const *banks, int n_banks, const float *x, float *y, size_t n_frames,
-                       size_t stride) {
+// Finds the pass for as many of the banks as fit one.
+static const steady_pass *find_pass(section_bank *const *banks, int n_banks, int *n_fitting) {
     int counts[N_PARTS] = {0}, n = 0;
     for (int i = 0; i < N_PARTS; i++) {
         for (; n < n_banks && counts[i] < PARTS[i].max && banks[n]->loop == PARTS[i].loop; n++) counts[i]++;
     }
-    PASSES[counts[0]][counts[1]][counts[2]][counts[3]](banks, x, y, n_frames, stride);
-    return n;
+    *n_fitting = n;
+    return &PASSES[counts[0]][counts[1]][counts[2]][counts[3]];
 }
 
 // Frames while the coefficients move, counted back from the target so that no rounding adds up on the way.
@@ -288,8 +250,8 @@ static size_t pass_ramp(section_bank *b, const float *x, float *y, size_t n_fram
         for (int j = 0; j < N_RAMPED; j++) at[j] = v4_fnma(b->step[j], left, b->target[j]);
         u2 = v4_fma(at[G] - g, s1, u2);
         const v4 a1 = v4_set1(1.0f) / v4_fma(at[G], at[G] + at[K], v4_set1(1.0f)), g2 = at[G] + at[G];
-        const coefficients c = {at[K], g2 * a1, g2, at[N0], at[N1] * 0.5f, at[N2] * a1};
-        v4_store(y, general(v4_load(x), &c, &s1, &u2));
+        const constants_4 c = {at[K], g2 * a1, g2, at[N0], at[N1] * 0.5f, at[N2] * a1};
+        v4_store(y, general_4(v4_load(x), &c, &s1, &u2));
     }
     memcpy(b->at, at, sizeof at);
     b->s1 = s1;
@@ -297,30 +259,42 @@ static size_t pass_ramp(section_bank *b, const float *x, float *y, size_t n_fram
     return n;
 }
 
-// Four vectors whose only section is a high-pass: alone, each would wait for its own recurrence.
-enum { SIDE_BY_SIDE = 4 };
-
-static void pass_high_passes(section_bank *const *banks, const float *x, float *y, size_t n_frames, size_t stride) {
-    coefficients c[SIDE_BY_SIDE];
-    v4 s1[SIDE_BY_SIDE], u2[SIDE_BY_SIDE];
-    for (int i = 0; i < SIDE_BY_SIDE; i++) c[i] = banks[i]->now, s1[i] = banks[i]->s1, u2[i] = banks[i]->u2;
-    EH_FOUR_A_TURN
-    for (; n_frames > 0; n_frames--, x += stride, y += stride)
-        for (int i = 0; i < SIDE_BY_SIDE; i++)
-            v4_store(y + 4 * i, high_pass(v4_load(x + 4 * i), &c[i], &s1[i], &u2[i]));
-    for (int i = 0; i < SIDE_BY_SIDE; i++) banks[i]->s1 = s1[i], banks[i]->u2 = u2[i];
-}
-
 // Finds the high-passes of as many vectors as run side by side; returns 0 where anything else is to be done.
-static int find_high_passes(eh_eq *eq, int vector, section_bank **banks) {
-    if (vector + SIDE_BY_SIDE > eq->n_lanes / 4) return 0;
-    for (int i = 0; i < SIDE_BY_SIDE; i++) {
+static int find_high_passes(eh_eq *eq, int vector, int n_vectors, section_bank **banks) {
+    if (vector + n_vectors > eq->n_lanes / 4) return 0;
+    for (int i = 0; i < n_vectors; i++) {
         const uint32_t active = heads_of(eq)[vector + i].active;
         if (active == 0 || (active & (active - 1)) != 0) return 0;
         banks[i] = bank_of(eq, vector + i, __builtin_ctz(active));
         if (banks[i]->loop != LOOP_HIGH_PASS || banks[i]->ramp_left > 0) return 0;
     }
     return 1;
+}
+
+static void find_whole(const eh_eq *eq, int vector, section_bank **banks) {
+    for (int i = 0; i < MAX_FUSED; i++) banks[i] = bank_of(eq, vector, heads_of(eq)[vector].section[i]);
+}
+
+// Runs what it can of the vectors from this one on side by side, and returns how many that was.
+static int process_neighbours(eh_eq *eq, int vector, const float *x, float *y, size_t n_frames) {
+    const size_t stride = (size_t)eq->n_lanes;
+    section_bank *banks[2 * SIDE_BY_SIDE];
+#if EH_HAS_V8
+    if (find_high_passes(eq, vector, 2 * SIDE_BY_SIDE, banks)) {
+        pass_high_passes_8(banks, x, y, n_frames, stride);
+        return 2 * SIDE_BY_SIDE;
+    }
+#endif
+    if (find_high_passes(eq, vector, SIDE_BY_SIDE, banks)) {
+        pass_high_passes_4(banks, x, y, n_frames, stride);
+        return SIDE_BY_SIDE;
+    }
+    const vector_head *head = &heads_of(eq)[vector];
+    if (!EH_HAS_V8 || vector + 2 > eq->n_lanes / 4 || head->whole == NULL) return 0;
+    if (head->whole != head[1].whole || head->active != head[1].active) return 0;
+    find_whole(eq, vector, banks);
+    head->whole->two(banks, (size_t)eq->n_sections, x, y, n_frames, stride);
+    return 2;
 }
 
 static void copy_frames(const float *x, float *y, size_t n_frames, size_t stride) {
@@ -330,8 +304,15 @@ static void copy_frames(const float *x, float *y, size_t n_frames, size_t stride
 
 static void process_vector(eh_eq *eq, int vector, const float *x, float *y, size_t n_frames) {
     const size_t stride = (size_t)eq->n_lanes;
-    uint32_t left = heads_of(eq)[vector].active;
+    vector_head *head = &heads_of(eq)[vector];
+    uint32_t left = head->active;
     if (left == 0) copy_frames(x, y, n_frames, stride);
+    if (head->whole != NULL) {
+        section_bank *banks[MAX_FUSED];
+        find_whole(eq, vector, banks);
+        head->whole->one(banks, 0, x, y, n_frames, stride);
+        return;
+    }
     for (; left != 0; x = y) {
         const int section = __builtin_ctz(left);
         section_bank *banks[MAX_FUSED] = {bank_of(eq, vector, section)};
@@ -344,17 +325,23 @@ static void process_vector(eh_eq *eq, int vector, const float *x, float *y, size
             if (banks[0]->loop == LOOP_FLAT) {
                 copy_frames(x + done, y + done, n_frames - n, stride);
             } else {
-                pass_steady(banks, 1, x + done, y + done, n_frames - n, stride);
+                int n_fitting;
+                find_pass(banks, 1, &n_fitting)->one(banks, 0, x + done, y + done, n_frames - n, stride);
             }
             continue;
         }
-        int n_banks = 0;
+        int n_banks = 0, n_fitting;
         for (uint32_t ahead = left; ahead != 0 && n_banks < MAX_FUSED; ahead &= ahead - 1) {
             section_bank *next = bank_of(eq, vector, __builtin_ctz(ahead));
             if (next->ramp_left > 0) break;
+            head->section[n_banks] = (uint8_t)__builtin_ctz(ahead);
             banks[n_banks++] = next;
         }
-        for (int n = pass_steady(banks, n_banks, x, y, n_frames, stride); n > 0; n--) left &= left - 1;
+        const steady_pass *steady = find_pass(banks, n_banks, &n_fitting);
+        steady->one(banks, 0, x, y, n_frames, stride);
+        const int is_first = left == head->active;
+        for (int n = n_fitting; n > 0; n--) left &= left - 1;
+        if (is_first && left == 0) head->whole = steady;
     }
 }
 
@@ -376,15 +363,11 @@ void eh_eq_process(eh_eq *eq, const float *in, float *out, size_t n_frames) {
         const size_t until_settle = (size_t)(SETTLE_FRAMES - eq->phase);
         const size_t n = n_frames < until_settle ? n_frames : until_settle;
         for (int vector = 0; vector < eq->n_lanes / 4;) {
-            section_bank *banks[SIDE_BY_SIDE];
             const float *x = in + 4 * vector;
             float *y = out + 4 * vector;
-            if (find_high_passes(eq, vector, banks)) {
-                pass_high_passes(banks, x, y, n, (size_t)eq->n_lanes);
-                vector += SIDE_BY_SIDE;
-            } else {
-                process_vector(eq, vector++, x, y, n);
-            }
+            const int n_done = process_neighbours(eq, vector, x, y, n);
+            if (n_done == 0) process_vector(eq, vector, x, y, n);
+            vector += n_done > 0 ? n_done : 1;
         }
         eq->phase += (int32_t)n;
         if (eq->phase == SETTLE_FRAMES) {

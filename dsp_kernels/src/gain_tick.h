@@ -17,31 +17,6 @@ enum {
 #define EH_LEVEL_MIN_LIN 1e-9f
 #define EH_LEVEL_MAX_LIN 1024.0f
 
-static inline v4i v4i_load(const int32_t *p) {
-    v4i v;
-    memcpy(&v, p, sizeof v);
-    return v;
-}
-static inline void v4i_store(int32_t *p, v4i v) { memcpy(p, &v, sizeof v); }
-static inline v4i v4i_max(v4i a, v4i b) {
-#if defined(__x86_64__)
-    return (v4i)_mm_max_epi32((__m128i)a, (__m128i)b);
-#elif defined(__aarch64__)
-    return (v4i)vmaxq_s32((int32x4_t)a, (int32x4_t)b);
-#else
-    return (a & (a > b)) | (b & ~(a > b));
-#endif
-}
-static inline v4i v4i_min(v4i a, v4i b) {
-#if defined(__x86_64__)
-    return (v4i)_mm_min_epi32((__m128i)a, (__m128i)b);
-#elif defined(__aarch64__)
-    return (v4i)vminq_s32((int32x4_t)a, (int32x4_t)b);
-#else
-    return ~v4i_max(~a, ~b);
-#endif
-}
-
 // y moves towards target by share of the distance. The rounding error is carried in rest: else float32 would stop
 // short of the target by 0.03 dB at a time constant of 3 s.
 static inline v4 eh_approach(v4 y, v4 *rest, v4 target, v4 share) {
@@ -50,8 +25,10 @@ static inline v4 eh_approach(v4 y, v4 *rest, v4 target, v4 share) {
     return moved;
 }
 
-static inline v4i eh_louder_of_pair(v4i peak, v4i is_linked) {
-    return v4i_max(peak, (v4i)v4_swap_pairs((v4)peak) & is_linked);
+// Of linked lanes each gets the louder peak.
+static inline void eh_peaks_link(v4i *peaks, int n_ticks, v4i is_linked) {
+    if (!v4_any(is_linked)) return;
+    for (int k = 0; k < n_ticks; k++) peaks[k] = v4i_max(peaks[k], (v4i)v4_swap_pairs((v4)peaks[k]) & is_linked);
 }
 
 static inline v4i eh_level_bounded(v4i level) {
@@ -82,9 +59,10 @@ static inline int eh_peaks_collect(const float *in, size_t stride, size_t n_fram
         peak = (v4i){0};
     }
     n_frames -= n_head;
+    const eh_turn turn = eh_turn_of(stride);
     for (; n_frames >= EH_TICK; n_frames -= EH_TICK, in += EH_TICK * stride) {
-        const v4i a = eh_loudness(in, power), b = eh_loudness(in + stride, power);
-        const v4i c = eh_loudness(in + 2 * stride, power), d = eh_loudness(in + 3 * stride, power);
+        const v4i a = eh_loudness(in, power), b = eh_loudness(in + turn.at[1], power);
+        const v4i c = eh_loudness(in + turn.at[2], power), d = eh_loudness(in + turn.at[3], power);
         *next++ = v4i_max(v4i_max(a, b), v4i_max(c, d));
     }
     for (; n_frames > 0; n_frames--, in += stride) peak = v4i_max(peak, eh_loudness(in, power));
@@ -116,11 +94,10 @@ static inline void eh_line_apply(eh_line *line, const v4 *targets, const float *
     for (size_t n = 0; n < n_head; n++, in += stride, out += stride) eh_line_frame(&l, in, out);
     if (phase + n_head == EH_TICK) eh_line_turn(&l, *targets++);
     n_frames -= n_head;
+    const eh_turn turn = eh_turn_of(stride);
     for (; n_frames >= EH_TICK; n_frames -= EH_TICK, in += EH_TICK * stride, out += EH_TICK * stride) {
-        eh_line_frame(&l, in, out);
-        eh_line_frame(&l, in + stride, out + stride);
-        eh_line_frame(&l, in + 2 * stride, out + 2 * stride);
-        eh_line_frame(&l, in + 3 * stride, out + 3 * stride);
+        EH_UNROLL(4)
+        for (int k = 0; k < EH_TICK; k++) eh_line_frame(&l, in + turn.at[k], out + turn.at[k]);
         eh_line_turn(&l, *targets++);
     }
     for (; n_frames > 0; n_frames--, in += stride, out += stride) eh_line_frame(&l, in, out);

@@ -73,11 +73,10 @@ void eh_gate_reset_lane(eh_gate *g, int lane) { forget(g, lane); }
 
 // Level of each tick, in place of its peak.
 static inline void detect(eh_gate *g, int lane, v4 *ticks, int n_ticks) {
-    const v4i is_linked = v4i_load(g->is_linked + lane);
     const v4 decay = v4_set1(g->detector_decay);
     v4 level = v4_load(g->envelope_lin + lane);
     for (int k = 0; k < n_ticks; k++) {
-        const v4i peak = eh_level_bounded(eh_louder_of_pair((v4i)ticks[k], is_linked));
+        const v4i peak = eh_level_bounded((v4i)ticks[k]);
         level = (v4)v4i_max(peak, (v4i)(level * decay));
         ticks[k] = v4_log2(level);
     }
@@ -121,6 +120,7 @@ static void run_group(eh_gate *g, int lane, int phase, const float *in, float *o
     const int n_ticks = eh_peaks_collect(in, stride, n_frames, phase, &running, NULL, (v4i *)ticks);
     v4i_store(g->peak_bits + lane, running);
     eh_line line = {v4_load(g->gain_lin + lane), v4_load(g->step_lin + lane), v4_load(g->target_lin + lane)};
+    eh_peaks_link((v4i *)ticks, n_ticks, v4i_load(g->is_linked + lane));
     detect(g, lane, ticks, n_ticks);
     close(g, lane, ticks, n_ticks);
     smooth(g, lane, ticks, n_ticks);

@@ -21,17 +21,17 @@
 enum {
     LOOKAHEAD = EH_LIMITER_LOOKAHEAD_FRAMES,
     WINDOW = LOOKAHEAD + 1,
-    SMOOTH = 16,
+    SMOOTH_BITS = 4,
+    SMOOTH = 1 << SMOOTH_BITS,
     BUFFER_FRAMES = 128,  // the past moves to the front each 80 frames
-    UNITY = 1 << 22,      // 256 of them just fit in 31 bits
+    UNITY_BITS = 22,
+    UNITY = 1 << UNITY_BITS,  // 256 of them just fit in 31 bits
     // Frames that a vector goes on computing after the last gain below one: until every window holds nothing else.
     BUSY_FRAMES = WINDOW + 2 * SMOOTH,
 };
 
 // Rise per frame on top of the release, so that it ends at one exactly and also leaves zero.
 #define CREEP_LIN 2.384185791015625e-7f
-// No point between samples exceeds the samples around it more than this: sum of the largest taps, 1.8642.
-#define OVERSHOOT_LIN 1.865f
 
 // One vector of lanes. Sliding minimum after van Herk: segments of 49 gains, the minimum so far in this one, and the
 // minimum from each place to the end of the one before.
@@ -121,16 +121,23 @@ void eh_limiter_reset_lane(eh_limiter *l, int lane) {
 }
 
 // Copies the chunk into the buffer; returns the largest magnitude there and in the 11 frames before. What is no number,
-// or beyond all sound, becomes zero.
+// or beyond all sound, becomes zero. Magnitudes are compared as bits, where a NaN is merely very large.
 static v4 take_in(limiter_group *g, const float *in, size_t stride, size_t n_frames) {
-    v4 *audio = g->audio + g->n_audio, top = v4_set1(0.0f);
-    for (int i = -(EH_TRUE_PEAK_TAPS - 1); i < 0; i++) top = v4_max(top, v4_abs(audio[i]));
-    for (size_t n = 0; n < n_frames; n++) {
-        const v4 raw = v4_load(in + n * stride);
-        audio[n] = (v4)((v4i)raw & (v4_abs(raw) < v4_set1(1e30f)));
-        top = v4_max(top, v4_abs(audio[n]));
+    const v4i too_large = (v4i)v4_set1(1e30f);
+    v4 *audio = g->audio + g->n_audio;
+    v4i before = {0}, top = {0};
+    for (int i = -(EH_TRUE_PEAK_TAPS - 1); i < 0; i++) before = v4i_max(before, (v4i)v4_abs(audio[i]));
+    EH_UNROLL(4)
+    for (size_t n = 0; n < n_frames; n++, in += stride) {
+        audio[n] = v4_load(in);
+        top = v4i_max(top, (v4i)v4_abs(audio[n]));
     }
-    return top;
+    if (!v4_any(top >= too_large)) return (v4)v4i_max(before, top);
+    for (size_t n = 0; n < n_frames; n++) {
+        audio[n] = (v4)((v4i)audio[n] & ((v4i)v4_abs(audio[n]) < too_large));
+        before = v4i_max(before, (v4i)v4_abs(audio[n]));
+    }
+    return (v4)before;
 }
 
 // The needed gain of each frame of the chunk; returns whether any is below one.
@@ -143,10 +150,13 @@ static int find_needed(limiter_group *g, size_t n_frames, v4 *needed) {
     if (with_true_peak) eh_true_peak_bank((const float *)audio, (float *)needed, n_frames);
     int32_t ramp_left = g->ramp_left;
     v4i any = {0, 0, 0, 0};
+    v4 before = v4_abs(audio[-6]);
     for (size_t n = 0; n < n_frames; n++) {
         if (ramp_left > 0) ceiling = v4_fnma(step, v4_set1((float)--ramp_left), target);
         ceiling_then[n] = ceiling;
-        v4 peak = v4_max(v4_abs(audio[(int)n - 6]), v4_abs(audio[(int)n - 5]));
+        const v4 after = v4_abs(audio[(int)n - 5]);
+        v4 peak = v4_max(before, after);
+        before = after;
         if (with_true_peak) peak = v4_max(peak, (v4)((v4i)needed[n] & is_true_peak));
         const v4i is_over = peak > ceiling;
         v4 gain = ceiling / v4_select(is_over, peak, ceiling);
@@ -165,41 +175,59 @@ static void finish_segment(limiter_group *g) {
     for (int i = WINDOW - 1; i >= 0; i--) g->suffix[i] = lowest = v4_min(lowest, g->segment[i]);
 }
 
+// A64 scales by powers of two as it converts, and so rounds no more often.
+static inline v4i to_fixed(v4 gain) {
+#if defined(__aarch64__)
+    return (v4i)vcvtq_n_s32_f32((float32x4_t)gain, UNITY_BITS);
+#else
+    return __builtin_convertvector(gain * (float)UNITY, v4i);
+#endif
+}
+static inline v4 from_fixed_sum(v4i sum) {
+#if defined(__aarch64__)
+    return (v4)vcvtq_n_f32_s32((int32x4_t)sum, UNITY_BITS + 2 * SMOOTH_BITS);
+#else
+    return __builtin_convertvector(sum, v4) * (1.0f / ((float)UNITY * (SMOOTH * SMOOTH)));
+#endif
+}
+
 static v4 limit(limiter_group *g, const v4 *needed, float *out, size_t stride, size_t n_frames) {
     const v4 coeff = g->release_coeff, creep = v4_set1(CREEP_LIN), one = v4_set1(1.0f);
-    const v4 unity = v4_set1((float)UNITY), per_sum = v4_set1(1.0f / ((float)UNITY * (SMOOTH * SMOOTH)));
     const v4 *audio = g->audio + g->n_audio - LOOKAHEAD, *ceiling_then = g->ceiling_then + g->n_audio - LOOKAHEAD;
     v4 released = g->released, prefix = g->prefix, lowest_gain = one;
     v4i sum_in = g->sum_in, sum_out = g->sum_out;
-    int32_t n_segment = g->n_segment, n_smooth = g->n_smooth;
-    for (size_t n = 0; n < n_frames; n++) {
-        g->segment[n_segment] = needed[n];
-        prefix = v4_min(prefix, needed[n]);
-        const v4 lowest = v4_min(prefix, g->suffix[++n_segment]);
-        if (n_segment == WINDOW) {
+    size_t at = (size_t)g->n_segment, n_smooth = (size_t)g->n_smooth;
+    for (size_t n = 0; n < n_frames;) {
+        const size_t n_left = WINDOW - at, end = n + (n_frames - n < n_left ? n_frames - n : n_left);
+        for (; n < end; n++, out += stride) {
+            g->segment[at] = needed[n];
+            prefix = v4_min(prefix, needed[n]);
+            const v4 lowest = v4_min(prefix, g->suffix[++at]);
+            released = v4_min(lowest, v4_fma(coeff * released, lowest - released, released + creep));
+            const v4i whole = to_fixed(released);
+            sum_in += whole - g->smooth_in[n_smooth];
+            g->smooth_in[n_smooth] = whole;
+            sum_out += sum_in - g->smooth_out[n_smooth];
+            g->smooth_out[n_smooth] = sum_in;
+            n_smooth = (n_smooth + 1) % SMOOTH;
+            const v4 gain = from_fixed_sum(sum_out);
+            lowest_gain = v4_min(lowest_gain, gain);
+            // The guard: rounding may have put a sample one bit above.
+            const v4 ceiling = ceiling_then[n];
+            v4_store(out, v4_max(v4_min(audio[n] * gain, ceiling), -ceiling));
+        }
+        if (at == WINDOW) {
             finish_segment(g);
             prefix = one;
-            n_segment = 0;
+            at = 0;
         }
-        released = v4_min(lowest, v4_fma(coeff * released, lowest - released, released + creep));
-        const v4i whole = __builtin_convertvector(released * unity, v4i);
-        sum_in += whole - g->smooth_in[n_smooth];
-        g->smooth_in[n_smooth] = whole;
-        sum_out += sum_in - g->smooth_out[n_smooth];
-        g->smooth_out[n_smooth] = sum_in;
-        n_smooth = (n_smooth + 1) & (SMOOTH - 1);
-        const v4 gain = __builtin_convertvector(sum_out, v4) * per_sum;
-        lowest_gain = v4_min(lowest_gain, gain);
-        // The guard: rounding may have put a sample one bit above.
-        const v4 ceiling = ceiling_then[n];
-        v4_store(out + n * stride, v4_max(v4_min(audio[n] * gain, ceiling), -ceiling));
     }
+    g->n_segment = (int32_t)at;
+    g->n_smooth = (int32_t)n_smooth;
     g->released = released;
     g->prefix = prefix;
     g->sum_in = sum_in;
     g->sum_out = sum_out;
-    g->n_segment = n_segment;
-    g->n_smooth = n_smooth;
     return lowest_gain;
 }
 
@@ -213,7 +241,7 @@ static void process_chunk(eh_limiter *l, int group, const float *in, float *out,
         g->n_audio = LOOKAHEAD;
     }
     const v4 top = take_in(g, in, stride, n_frames);
-    const v4 highest = v4_select(g->is_true_peak, top * v4_set1(OVERSHOOT_LIN), top);
+    const v4 highest = v4_select(g->is_true_peak, top * v4_set1(EH_TRUE_PEAK_OVERSHOOT_LIN), top);
     const int is_quiet = !v4_any(highest > g->ceiling) && g->ramp_left == 0;
     v4 needed[EH_MAX_BLOCK_FRAMES];
     int is_limiting = 0;

@@ -23,7 +23,6 @@ typedef struct {
 } histogram;
 
 typedef double v2d __attribute__((vector_size(16)));
-typedef float v2f __attribute__((vector_size(8)));
 
 // Left and right of both filters in direct form 1: the recursion waits for one multiply-add only.
 typedef struct {
@@ -170,8 +169,9 @@ static void weigh(state *s, const float *x, size_t n_frames) {
     const v2d c1 = v2d_set1(-d->rlb_a[0]), c2 = v2d_set1(-d->rlb_a[1]), minus_two = v2d_set1(-2.0);
     filter f = s->filter;
     v2d power = s->power;
+    EH_UNROLL(4)
     for (size_t n = 0; n < n_frames; n++, x += 2) {
-        v2f pair;
+        v2 pair;
         memcpy(&pair, x, sizeof pair);
         const v2d x0 = __builtin_convertvector(pair, v2d);
         const v2d shelf = v2d_fma(a2, f.w2, v2d_fma(b2, f.x2, v2d_fma(b1, f.x1, b0 * x0)));

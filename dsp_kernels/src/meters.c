@@ -41,6 +41,7 @@ static inline void measure(v4 x, v4 *peak, v4 *accumulated) {
 void eh_meters_process(eh_meters *m, const float *in, size_t n_frames) {
     const size_t stride = (size_t)m->n_lanes;
     const v4 coeff = v4_set1(m->rms_coeff);
+    const eh_turn turn = eh_turn_of(stride);
     for (size_t first = 0; first < stride; first += 4) {
         const float *x = in + first;
         v4 peak = v4_load(m->peak_lin + first), accumulated = v4_load(m->accumulated + first);
@@ -49,7 +50,7 @@ void eh_meters_process(eh_meters *m, const float *in, size_t n_frames) {
         while (left >= until_tick) {
             if (until_tick == TICK_FRAMES) {
                 for (int n = 0; n < TICK_FRAMES; n += 4, x += 4 * stride)
-                    for (size_t k = 0; k < 4; k++) measure(v4_load(x + k * stride), &peak, &accumulated);
+                    for (size_t k = 0; k < 4; k++) measure(v4_load(x + turn.at[k]), &peak, &accumulated);
             } else {
                 for (size_t n = 0; n < until_tick; n++, x += stride) measure(v4_load(x), &peak, &accumulated);
             }

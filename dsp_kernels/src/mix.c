@@ -82,27 +82,19 @@ static void mix_steady(const eh_mix *m, int group, int bus, const float *in, flo
 }
 
 // Eight lanes at once: the bus is loaded and stored half as often. Same order of additions as one after the other.
-// n_vectors of buses, a constant where this is called, lie bus_step apart and share the loading of the lanes.
-static inline __attribute__((always_inline)) void mix_steady_pair(const eh_mix *m, int group_a, int group_b, int bus,
-                                                                  size_t bus_step, const int n_vectors, const float *in,
-                                                                  float *out, size_t n_frames) {
+static void mix_steady_pair(const eh_mix *m, int group_a, int group_b, int bus, const float *in, float *out,
+                            size_t n_frames) {
     const size_t in_stride = (size_t)m->n_lanes, out_stride = (size_t)m->n_buses;
-    v4 gain[2][2 * GROUP];
-    for (int v = 0; v < n_vectors; v++)
-        for (int i = 0; i < GROUP; i++) {
-            gain[v][i] = v4_load(&m->target_lin[group_a * GROUP + i][(size_t)bus + (size_t)v * bus_step]);
-            gain[v][GROUP + i] = v4_load(&m->target_lin[group_b * GROUP + i][(size_t)bus + (size_t)v * bus_step]);
-        }
+    v4 gain[2 * GROUP];
+    for (int i = 0; i < GROUP; i++) {
+        gain[i] = v4_load(&m->target_lin[group_a * GROUP + i][bus]);
+        gain[GROUP + i] = v4_load(&m->target_lin[group_b * GROUP + i][bus]);
+    }
     const float *a = in + group_a * GROUP, *b = in + group_b * GROUP;
     out += bus;
-    EH_FOUR_A_TURN
-    for (size_t n = 0; n < n_frames; n++, a += in_stride, b += in_stride, out += out_stride) {
-        const v4 x_a = v4_load(a), x_b = v4_load(b);
-        for (int v = 0; v < n_vectors; v++) {
-            float *y = out + (size_t)v * bus_step;
-            v4_store(y, mix_four(x_b, gain[v] + GROUP, mix_four(x_a, gain[v], v4_load(y))));
-        }
-    }
+    EH_UNROLL(4)
+    for (size_t n = 0; n < n_frames; n++, a += in_stride, b += in_stride, out += out_stride)
+        v4_store(out, mix_four(v4_load(b), gain + GROUP, mix_four(v4_load(a), gain, v4_load(out))));
 }
 
 static void mix_ramping(const eh_mix *m, int group, int bus, const float *in, float *out, size_t n_frames) {
@@ -134,20 +126,73 @@ static void advance_ramps(eh_mix *m, int group, size_t n_frames) {
     if (!is_ramping(m, group)) mark_active(m, group);
 }
 
+// Two vectors of buses side by side.
+#if EH_HAS_V8
+typedef v8 wide;
+
+static inline wide wide_load(const float *a, const float *b) { return v8_join(v4_load(a), v4_load(b)); }
+static inline void wide_store(float *a, float *b, wide x) {
+    v4_store(a, v8_low(x));
+    v4_store(b, v8_high(x));
+}
+static inline wide wide_mix_four(const float *x, const wide *gain, wide sum) {
+    for (int i = 0; i < GROUP; i++) sum = v8_fma((v8)_mm256_broadcast_ss(x + i), gain[i], sum);
+    return sum;
+}
+#else
+typedef struct {
+    v4 half[2];
+} wide;
+
+static inline wide wide_load(const float *a, const float *b) { return (wide){{v4_load(a), v4_load(b)}}; }
+static inline void wide_store(float *a, float *b, wide x) {
+    v4_store(a, x.half[0]);
+    v4_store(b, x.half[1]);
+}
+static inline wide wide_mix_four(const float *x, const wide *gain, wide sum) {
+    const v4 in = v4_load(x), a[GROUP] = {gain[0].half[0], gain[1].half[0], gain[2].half[0], gain[3].half[0]};
+    const v4 b[GROUP] = {gain[0].half[1], gain[1].half[1], gain[2].half[1], gain[3].half[1]};
+    return (wide){{mix_four(in, a, sum.half[0]), mix_four(in, b, sum.half[1])}};
+}
+#endif
+
+// A tile of frames stays in registers while all lanes pass by: each gain is loaded once for all of them.
+enum { TILE_FRAMES = 8 };
+
+static void mix_tile(const eh_mix *m, uint32_t groups, int bus, int other, const float *in, float *out) {
+    const size_t in_stride = (size_t)m->n_lanes, out_stride = (size_t)m->n_buses;
+    const eh_turn turn = eh_turn_of(in_stride);
+    const float *gain_a = m->target_lin[0] + bus, *gain_b = m->target_lin[0] + other;
+    float *a = out + bus, *b = out + other;
+    wide sum[TILE_FRAMES];
+    EH_UNROLL(8)
+    for (size_t k = 0; k < TILE_FRAMES; k++) sum[k] = wide_load(a + k * out_stride, b + k * out_stride);
+    for (; groups; groups &= groups - 1) {
+        const size_t lane = (size_t)__builtin_ctz(groups) * GROUP;
+        const float *g_a = gain_a + lane * EH_MAX_BUSES, *g_b = gain_b + lane * EH_MAX_BUSES, *x = in + lane;
+        wide gain[GROUP];
+        for (size_t i = 0; i < GROUP; i++) gain[i] = wide_load(g_a + i * EH_MAX_BUSES, g_b + i * EH_MAX_BUSES);
+        EH_UNROLL(8)
+        for (size_t k = 0; k < TILE_FRAMES; k++) {
+            if (k == 4) x += 4 * in_stride;
+            sum[k] = wide_mix_four(x + turn.at[k % 4], gain, sum[k]);
+        }
+    }
+    EH_UNROLL(8)
+    for (size_t k = 0; k < TILE_FRAMES; k++) wide_store(a + k * out_stride, b + k * out_stride, sum[k]);
+}
+
 // Two vectors of buses that the same steady groups feed.
 static void mix_two_vectors(const eh_mix *m, uint32_t groups, int bus, int other, const float *in, float *out,
                             size_t n_frames) {
-    while (groups) {
-        const int a = __builtin_ctz(groups);
-        groups &= groups - 1;
-        if (!groups) {
-            mix_steady(m, a, bus, in, out, n_frames);
-            mix_steady(m, a, other, in, out, n_frames);
-            return;
-        }
-        const int b = __builtin_ctz(groups);
-        groups &= groups - 1;
-        mix_steady_pair(m, a, b, bus, (size_t)(other - bus), 2, in, out, n_frames);
+    for (; n_frames >= TILE_FRAMES; n_frames -= TILE_FRAMES) {
+        mix_tile(m, groups, bus, other, in, out);
+        in += TILE_FRAMES * (size_t)m->n_lanes;
+        out += TILE_FRAMES * (size_t)m->n_buses;
+    }
+    for (; n_frames > 0 && groups; groups &= groups - 1) {
+        mix_steady(m, __builtin_ctz(groups), bus, in, out, n_frames);
+        mix_steady(m, __builtin_ctz(groups), other, in, out, n_frames);
     }
 }
 
@@ -161,7 +206,7 @@ static void mix_one_vector(const eh_mix *m, uint32_t groups, uint32_t ramping, i
             continue;
         }
         if (is_steady) {
-            mix_steady_pair(m, waiting, group, bus, 0, 1, in, out, n_frames);
+            mix_steady_pair(m, waiting, group, bus, in, out, n_frames);
         } else {
             if (waiting >= 0) mix_steady(m, waiting, bus, in, out, n_frames);
             mix_ramping(m, group, bus, in, out, n_frames);

@@ -257,48 +257,72 @@ static void diffuse(reverb_state *s, int i, float *x, int n_frames) {
 static inline v4 something4(v4 x) { return (v4)((v4i)x & (v4_abs(x) > v4_set1(NOTHING_LIN))); }
 static inline v4 butterfly(v4 x, v4 swapped, v4 sign) { return v4_fma(x, sign, swapped); }
 
-// left[n], right[n] hold the early part; in[n] is what the lines get. Returns whether anything was written.
-static int network(reverb_state *s, const float *in, float *left, float *right, int n_frames) {
-    const v4 direct_a = v4_load(s->now + DIRECT), direct_b = v4_load(s->now + DIRECT + 4);
-    const v4 pole_a = v4_load(s->now + POLE), pole_b = v4_load(s->now + POLE + 4);
+typedef struct {
+    v4 direct[2], pole[2];  // of the lines 0 to 3 and 4 to 7
+    v4 state[2];
+    v4i any;  // whether anything was written
+} network_state;
+
+// x: what comes out of lines 0 to 3 and 4 to 7; becomes what goes in. Returns the mix that is heard.
+static inline v4 circulate(network_state *s, v4 *x_a, v4 *x_b, v4 in) {
     const v4 halves = {1.0f, 1.0f, -1.0f, -1.0f}, pairs = {1.0f, -1.0f, 1.0f, -1.0f};
     const v4 in_a = {1.0f, 1.0f, 1.0f, -1.0f}, in_b = {1.0f, 1.0f, -1.0f, 1.0f};
-    v4 a = s->line_state[0], b = s->line_state[1];
-    v4i any = {0, 0, 0, 0};
-    for (int done = 0; done < n_frames;) {
-        int m = n_frames - done;
+    s->state[0] = something4(v4_fma(s->pole[0], s->state[0], s->direct[0] * *x_a));
+    s->state[1] = something4(v4_fma(s->pole[1], s->state[1], s->direct[1] * *x_b));
+    v4 u = s->state[0] + s->state[1], v = s->state[0] - s->state[1];
+    u = butterfly(u, __builtin_shufflevector(u, u, 2, 3, 0, 1), halves);
+    v = butterfly(v, __builtin_shufflevector(v, v, 2, 3, 0, 1), halves);
+    u = butterfly(u, v4_swap_pairs(u), pairs);
+    v = butterfly(v, v4_swap_pairs(v), pairs);
+    *x_a = something4(v4_fma(in, in_a, u));
+    *x_b = something4(v4_fma(in, in_b, v));
+    s->any |= (v4i)*x_a | (v4i)*x_b;
+    return u;
+}
+
+// left[n], right[n] hold the early part; in[n] is what the lines get. Returns whether anything was written.
+static int network(reverb_state *s, const float *in, float *left, float *right, int n_frames) {
+    network_state net = {.direct = {v4_load(s->now + DIRECT), v4_load(s->now + DIRECT + 4)},
+                         .pole = {v4_load(s->now + POLE), v4_load(s->now + POLE + 4)},
+                         .state = {s->line_state[0], s->line_state[1]}};
+    while (n_frames > 0) {
+        int n = 0, m = n_frames;
         float *p[N_LINES];
         for (int i = 0; i < N_LINES; i++) {
             const int room = s->line_size[i] - s->line_pos[i];
             p[i] = s->line[i] + s->line_pos[i];
             m = m < room ? m : room;
         }
-        for (int n = 0; n < m; n++) {
-            const v4 x_a = {p[0][n], p[1][n], p[2][n], p[3][n]}, x_b = {p[4][n], p[5][n], p[6][n], p[7][n]};
-            a = something4(v4_fma(pole_a, a, direct_a * x_a));
-            b = something4(v4_fma(pole_b, b, direct_b * x_b));
-            v4 u = a + b, v = a - b;
-            u = butterfly(u, __builtin_shufflevector(u, u, 2, 3, 0, 1), halves);
-            v = butterfly(v, __builtin_shufflevector(v, v, 2, 3, 0, 1), halves);
-            u = butterfly(u, v4_swap_pairs(u), pairs);
-            v = butterfly(v, v4_swap_pairs(v), pairs);
-            left[done + n] += u[1];
-            right[done + n] += u[2];
-            const v4 x = v4_set1(in[done + n]), w_a = something4(v4_fma(x, in_a, u)),
-                     w_b = something4(v4_fma(x, in_b, v));
-            any |= (v4i)w_a | (v4i)w_b;
+        for (; n + 4 <= m; n += 4) {  // no line is as short as four frames
+            v4 x[N_LINES], heard[4];
+            for (int i = 0; i < N_LINES; i++) x[i] = v4_load(p[i] + n);
+            v4_transpose(x);
+            v4_transpose(x + 4);
+            for (int k = 0; k < 4; k++) heard[k] = circulate(&net, &x[k], &x[4 + k], v4_set1(in[n + k]));
+            v4_transpose(x);
+            v4_transpose(x + 4);
+            for (int i = 0; i < N_LINES; i++) v4_store(p[i] + n, x[i]);
+            v4_transpose(heard);
+            v4_store(left + n, v4_load(left + n) + heard[1]);
+            v4_store(right + n, v4_load(right + n) + heard[2]);
+        }
+        for (; n < m; n++) {
+            v4 x_a = {p[0][n], p[1][n], p[2][n], p[3][n]}, x_b = {p[4][n], p[5][n], p[6][n], p[7][n]};
+            const v4 heard = circulate(&net, &x_a, &x_b, v4_set1(in[n]));
+            left[n] += heard[1];
+            right[n] += heard[2];
             for (int i = 0; i < 4; i++) {
-                p[i][n] = w_a[i];
-                p[4 + i][n] = w_b[i];
+                p[i][n] = x_a[i];
+                p[4 + i][n] = x_b[i];
             }
         }
         for (int i = 0; i < N_LINES; i++)
             s->line_pos[i] = s->line_pos[i] + m == s->line_size[i] ? 0 : s->line_pos[i] + m;
-        done += m;
+        in += m, left += m, right += m, n_frames -= m;
     }
-    s->line_state[0] = a;
-    s->line_state[1] = b;
-    return v4_any(any);
+    s->line_state[0] = net.state[0];
+    s->line_state[1] = net.state[1];
+    return v4_any(net.any);
 }
 
 static void step_coefficients(reverb_state *s) {
@@ -309,7 +333,13 @@ static void step_coefficients(reverb_state *s) {
     for (int i = 0; i < N_COEFFS; i++) s->now[i] = s->target[i] - s->step[i] * (float)s->ramp_left;
 }
 
-static void sound(reverb_state *s, const float *x, float *out, int n_frames, int32_t fade_frames) {
+static int any_sound(const float *x, int n_frames) {
+    int any = 0;
+    for (int n = 0; n < n_frames; n++) any |= x[n] != 0.0f;
+    return any;
+}
+
+static void sound(reverb_state *s, const float *x, float *out, int n_frames, int is_silent, int32_t fade_frames) {
     float line_in[CHUNK_FRAMES], left[CHUNK_FRAMES], right[CHUNK_FRAMES];
     delay_input(s, x, line_in, n_frames, fade_frames);
     cut_lows(s, line_in, n_frames);
@@ -323,15 +353,42 @@ static void sound(reverb_state *s, const float *x, float *out, int n_frames, int
     }
     const float before_lin = s->input_before, step_lin = (s->now[INPUT] - before_lin) / RAMP_STEP_FRAMES;
     const uint32_t first = s->phase % RAMP_STEP_FRAMES + 1;
-    for (int n = 0; n < n_frames; n++) line_in[n] *= before_lin + step_lin * (float)(first + (uint32_t)n);
-    int is_sounding = network(s, line_in, left, right, n_frames);
-    for (int n = 0; n < n_frames; n++) is_sounding |= x[n] != 0.0f || line_in[n] != 0.0f;
+    if (step_lin == 0.0f)
+        for (int n = 0; n < n_frames; n++) line_in[n] *= before_lin;
+    else
+        for (int n = 0; n < n_frames; n++) line_in[n] *= before_lin + step_lin * (float)(first + (uint32_t)n);
+    const int is_sounding = network(s, line_in, left, right, n_frames) || !is_silent || any_sound(line_in, n_frames);
     s->n_silent = is_sounding ? 0 : s->n_silent < s->n_total ? s->n_silent + n_frames : s->n_silent;
+    if (s->level_left == 0) {
+        const float level_lin = s->level_lin;
+        for (int n = 0; n < n_frames; n++) {
+            out[2 * n] = left[n] * level_lin;
+            out[2 * n + 1] = right[n] * level_lin;
+        }
+        return;
+    }
     for (int n = 0; n < n_frames; n++) {
-        if (s->level_left > 0) s->level_lin = s->level_target_lin - s->level_step_lin * (float)--s->level_left;
+        s->level_lin = s->level_target_lin - s->level_step_lin * (float)--s->level_left;
         out[2 * n] = left[n] * s->level_lin;
         out[2 * n + 1] = right[n] * s->level_lin;
     }
+}
+
+// Copies what is a number; returns whether all of it is zero.
+static int take_in(const float *in, float *x, int n_frames) {
+    int n = 0;
+    v4i any = {0, 0, 0, 0};
+    for (; n + 4 <= n_frames; n += 4) {
+        const v4 raw = v4_load(in + n), number = (v4)((v4i)raw & (v4_abs(raw) < v4_set1(1e30f)));
+        v4_store(x + n, number);
+        any |= number != 0.0f;
+    }
+    int is_silent = !v4_any(any);
+    for (; n < n_frames; n++) {
+        x[n] = in[n] < 1e30f && in[n] > -1e30f ? in[n] : 0.0f;
+        is_silent &= x[n] == 0.0f;
+    }
+    return is_silent;
 }
 
 void eh_reverb_process(eh_reverb *r, const float *in, float *out, size_t n_frames) {
@@ -350,16 +407,12 @@ void eh_reverb_process(eh_reverb *r, const float *in, float *out, size_t n_frame
         if (s->level_left > 0 && n > (size_t)s->level_left) n = (size_t)s->level_left;
         if (s->fade_left > 0 && n > (size_t)s->fade_left) n = (size_t)s->fade_left;
         float x[CHUNK_FRAMES];
-        int is_silent = 1;
-        for (size_t i = 0; i < n; i++) {
-            x[i] = in[i] < 1e30f && in[i] > -1e30f ? in[i] : 0.0f;  // no NaN circulates
-            is_silent &= x[i] == 0.0f;
-        }
+        const int is_silent = take_in(in, x, (int)n);  // no NaN circulates
         const int is_moving = s->level_left | s->ramp_left | s->fade_left | (s->predelay != s->predelay_target);
         if (is_silent && !is_moving && s->n_silent >= s->n_total)
             memset(out, 0, 2 * n * sizeof(float));
         else
-            sound(s, x, out, (int)n, fade_frames);
+            sound(s, x, out, (int)n, is_silent, fade_frames);
         if (s->level_left == 0 && s->level_target_lin == 0.0f) {
             settle(s);
             forget_sound(s);

@@ -35,12 +35,42 @@ void eh_true_peak_bank(const float *x, float *peak, size_t n_frames) {
     for (size_t n = 0; n < n_frames; n++) v4_store(peak + 4 * n, between(x + 4 * n - 4 * 11, 4));
 }
 
-static inline v4 raised(v4 peak, v4 to) { return v4_select((to > peak) & (to < v4_set1(1e30f)), to, peak); }
+#define TOO_LARGE 1e30f
+static inline v4 raised(v4 peak, v4 to) { return v4_select((to > peak) & (to < v4_set1(TOO_LARGE)), to, peak); }
+
+static inline v4i magnitude_of(const float *x) { return (v4i)v4_abs(v4_load(x)); }
+
+// Whether nothing between samples of this magnitude can pass the peaks held. Magnitudes are compared as bits, where a
+// NaN is merely very large.
+static inline int is_below(v4i magnitude, v4 held) {
+    const v4 most = (v4)magnitude * v4_set1(EH_TRUE_PEAK_OVERSHOOT_LIN);
+    return !v4_any(~(most <= held));
+}
+
+static inline v4i other_half(v4i a) { return __builtin_shufflevector(a, a, 2, 3, 0, 1); }
 
 void eh_true_peak_stereo(const float *x, size_t n_frames, float *sample_peak, float *between_peak) {
-    v4 sample = v4_set1(0.0f), inner = sample;
+    enum { PIECE = 8 };  // frames, of which most are far below the highest peak so far
+    v4 sample = {sample_peak[0], sample_peak[1], sample_peak[0], sample_peak[1]};
+    v4 inner = {between_peak[0], between_peak[1], between_peak[0], between_peak[1]};
+    v4i older = {0}, last = magnitude_of(x - 4);  // magnitudes of the two pieces before: at first, of the 11 frames
+    for (int i = -2 * (EH_TRUE_PEAK_TAPS - 1); i < -4; i += 4) last = v4i_max(last, magnitude_of(x + i));
     size_t n = 0;
-    for (; n + 2 <= n_frames; n += 2) {  // a vector is two frames of two lanes
+    for (; n + PIECE <= n_frames; n += PIECE) {  // a vector is two frames of two lanes
+        const float *piece = x + 2 * n;
+        const v4i now = v4i_max(v4i_max(magnitude_of(piece), magnitude_of(piece + 4)),
+                                v4i_max(magnitude_of(piece + 8), magnitude_of(piece + 12)));
+        const v4i around = v4i_max(v4i_max(older, last), now);
+        older = last, last = now;
+        if (!v4_any(now >= (v4i)v4_set1(TOO_LARGE)))
+            sample = v4_max(sample, (v4)now);
+        else
+            for (size_t i = 0; i < 2 * PIECE; i += 4) sample = raised(sample, v4_abs(v4_load(piece + i)));
+        if (is_below(v4i_max(around, other_half(around)), inner)) continue;
+        for (size_t i = 0; i < 2 * PIECE; i += 4) inner = raised(inner, between(piece + i - 2 * 11, 2));
+        inner = v4_max(inner, (v4)other_half((v4i)inner));
+    }
+    for (; n + 2 <= n_frames; n += 2) {
         sample = raised(sample, v4_abs(v4_load(x + 2 * n)));
         inner = raised(inner, between(x + 2 * n - 2 * 11, 2));
     }

@@ -5,6 +5,8 @@
 
 // The interpolator looks at 12 samples and sees what lies between the sixth and the seventh.
 enum { EH_TRUE_PEAK_TAPS = 12, EH_TRUE_PEAK_DELAY_FRAMES = 6 };
+// No point between samples exceeds the samples around it more than this: sum of the largest taps, 1.8642.
+#define EH_TRUE_PEAK_OVERSHOOT_LIN 1.865f
 
 // x (n_frames, 4) with 11 more frames before it. peak[n][lane] is the largest magnitude at the three points between
 // x[n - 6] and x[n - 5].

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -110,6 +112,29 @@ def low_tones_and_rumble(n_frames: int, rate_hz: float) -> dict[str, NDArray[np.
 
 def test_eq_keeps_the_bank_promises(library: Library) -> None:
     assert_keeps_the_bank_promises(lambda: busy(library), white_noise(2500, 12))
+
+
+@pytest.mark.parametrize("names", [["high-pass 80 Hz"], list(DESIGNS)[3:7], [*list(DESIGNS)[:2], *list(DESIGNS)[7:12]]])
+def test_neighbours_with_equal_sections_get_the_bits_that_each_gets_alone(library: Library, names: list[str]) -> None:
+    """Some loops take several vectors at once, also while the sections of others change."""
+    n_lanes, x = 44, white_noise(900, 44)
+    together, alone = empty(library, n_lanes, 9), [empty(library, 4, 9) for _ in range(n_lanes // 4)]
+    for lane in range(n_lanes):
+        is_moved = lane // 4 in (2, 9)  # the same sections in other places
+        for section, name in enumerate(names):
+            design = replace(DESIGNS[name], freq_hz=DESIGNS[name].freq_hz + lane)
+            set_section(together, lane, section + is_moved, design)
+            set_section(alone[lane // 4], lane % 4, section + is_moved, design)
+    for eq in (together, *alone):
+        eq.call("reset")
+    for start in range(0, 900, 100):
+        if start in (300, 600):
+            design = Design(type=FLAT) if start == 600 else DESIGNS["bell 1 kHz Q 2 -6"]
+            set_section(together, 13, 8, design, 3.0)
+            set_section(alone[3], 1, 8, design, 3.0)
+        part = np.ascontiguousarray(x[start : start + 100])
+        each = [a.process(np.ascontiguousarray(part[:, 4 * i : 4 * i + 4])) for i, a in enumerate(alone)]
+        assert_bit_equal(together.process(part), np.concatenate(each, axis=1), f"from frame {start}")
 
 
 @pytest.mark.parametrize("rate_hz", [44100.0, 48000.0, 96000.0])

@@ -158,6 +158,21 @@ def test_interpolator_coefficients_are_those_of_the_formula(library: Library) ->
         assert measured(library, x).true_peak_dbtp == pytest.approx(true_peak_dbtp, abs=1e-5)
 
 
+def test_a_peak_a_little_above_the_last_counts_wherever_it_falls(library: Library) -> None:
+    """What cannot raise the reading is not interpolated: nothing else may be left out."""
+    noise = 0.01 * np.random.default_rng(4).standard_normal((700, 2))
+    peak = np.sinc(np.arange(-8, 8) + 0.5)  # highest half-way between two samples
+    for offset in range(24):
+        for side in range(2):
+            x = noise.copy()
+            x[200:216, side] += 0.5 * peak
+            x[480 + offset : 496 + offset, side] += 0.52 * peak
+            x = x.astype(np.float32)
+            sample_dbfs, true_dbtp = reference.peaks_dbfs(x)
+            ours = measured(library, x)
+            assert (ours.sample_peak_dbfs, ours.true_peak_dbtp) == pytest.approx((sample_dbfs, true_dbtp), abs=1e-5)
+
+
 @pytest.mark.parametrize("block", ODD_BLOCKS)
 def test_reading_does_not_depend_on_the_block_size(library: Library, block: int) -> None:
     x = programme(4.03)

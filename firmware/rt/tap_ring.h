@@ -11,6 +11,9 @@ enum { EH_TAP_RING_FRAMES = 8192 };  // 170 ms at 48 kHz
 typedef struct {
     float *input, *strip;  // (EH_TAP_RING_FRAMES, n_lanes), one lane a channel
     int n_lanes;
+    // The frame that lies at the start of the memory. The writer moves it to the next frame whenever the reader has
+    // caught up, so that the ring takes no more of the cache than the reader lags behind.
+    size_t first;
     atomic_size_t n_written, n_read;  // frames since reset
     atomic_size_t n_dropped;
 } eh_tap_ring;
