@@ -5,6 +5,7 @@
 #include "automix.h"
 #include "convert.h"
 #include "delay.h"
+#include "drift.h"
 #include "ducker.h"
 #include "dynamics.h"
 #include "eq.h"
@@ -13,4 +14,5 @@
 #include "limiter.h"
 #include "loudness.h"
 #include "meters.h"
+#include "resampler.h"
 #include "reverb.h"
