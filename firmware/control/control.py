@@ -274,6 +274,11 @@ class Control:
         return [(n, r, float(c)) for n, r, c in zip(view.names, view.roles, view.role_confidence, strict=True)]
 
     @property
+    def roles_given(self) -> dict[int, str]:
+        """Roles that somebody chose, by channel: neither read from a name nor guessed."""
+        return {ch: known[0] for ch, known in enumerate(self._given) if known is not None and known[1] == 1.0}
+
+    @property
     def scene_kind(self) -> str:
         """``speech``, ``music`` or ``mixed``."""
         return self._view.scene_kind

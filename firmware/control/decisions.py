@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from bisect import bisect_left
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TextIO
 
@@ -85,7 +86,12 @@ class DecisionLog:
 
     def find(self, decision_id: int) -> Decision | None:
         """Return the decision of that id; None once it was forgotten."""
-        if not self._kept:
+        position = bisect_left(self._kept, decision_id, key=lambda decision: decision.id)
+        if position == len(self._kept) or self._kept[position].id != decision_id:
             return None
-        position = decision_id - self._kept[0].id
-        return self._kept[position] if 0 <= position < len(self._kept) else None
+        return self._kept[position]
+
+    def take_up(self, n_decisions: int, kept: Iterable[Decision]) -> None:
+        """Go on where a predecessor ended; of the decisions that ``kept`` lacks only the count is known."""
+        self.n_decisions = n_decisions
+        self._kept = deque(kept, maxlen=self._kept.maxlen)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from copy import copy
 from enum import IntEnum
 
 import numpy as np
@@ -45,6 +46,15 @@ class MixerState:
         self.is_locked = np.zeros(n_sections, bool)
         self.amount_percent = np.full(n_sections, _percent(amount_percent), np.float32)
         self.n_changes = 0  # grows with each write that changed something
+
+    def copy(self) -> MixerState:
+        """Return a state that stays as this one is now."""
+        twin = copy(self)
+        twin.params = self.snapshot()
+        twin.values = twin.params.reshape(1).view(np.float32)
+        twin.base, twin.mode = self.base.copy(), self.mode.copy()
+        twin.is_locked, twin.amount_percent = self.is_locked.copy(), self.amount_percent.copy()
+        return twin
 
     # ------------------------------------------------------------------------------------------------- values
 
@@ -150,7 +160,7 @@ class MixerState:
     def state_hash(self) -> str:
         """Return 16 hexadecimal digits that are equal where values and permissions are."""
         digest = hashlib.blake2b(digest_size=8)
-        for part in (self.values, self.mode, self.is_locked, self.amount_percent):
+        for part in (self.values + np.float32(0.0), self.mode, self.is_locked, self.amount_percent):  # no minus zero
             digest.update(np.ascontiguousarray(part).tobytes())
         return digest.hexdigest()
 

@@ -38,9 +38,13 @@ class Permission:
 
 @dataclass(frozen=True, kw_only=True)
 class Scene:
-    """What differs from a fresh mixer. Keys of ``values`` are scope, index from 0, and parameter."""
+    """What differs from a fresh mixer. Keys of ``values`` are scope, index from 0, and parameter.
+
+    ``amount_percent`` is that of all sections without a permission of their own; None leaves them what they have.
+    """
 
     title: str = ""
+    amount_percent: float | None = None
     values: Mapping[tuple[str, int, str], float] = field(default_factory=dict)
     permissions: Mapping[SectionKey, Permission] = field(default_factory=dict)
     names: Mapping[int, str] = field(default_factory=dict)
@@ -64,8 +68,16 @@ class Scene:
             )
             for n, key in enumerate(slots.SECTION_KEYS)
         }
-        changed = {key: p for key, p in permissions.items() if p != Permission()}
-        return cls(title=title, values=values, permissions=changed, names=dict(names), roles=dict(roles))
+        amounts, counts = np.unique(state.amount_percent, return_counts=True)
+        usual = Permission(amount_percent=float(amounts[np.argmax(counts)]))
+        return cls(
+            title=title,
+            amount_percent=None if usual == Permission() else usual.amount_percent,
+            values=values,
+            permissions={key: p for key, p in permissions.items() if p != usual},
+            names=dict(names),
+            roles=dict(roles),
+        )
 
     def apply(self, state: MixerState) -> None:
         """Make ``state`` this scene: what it does not name goes to its default."""
@@ -74,7 +86,8 @@ class Scene:
             state.write(slots.slot(scope, index, name), value)
         state.base[:] = state.values
         for n, key in enumerate(slots.SECTION_KEYS):
-            permission = self.permissions.get(key, Permission(amount_percent=float(state.amount_percent[n])))
+            amount_percent = float(state.amount_percent[n]) if self.amount_percent is None else self.amount_percent
+            permission = self.permissions.get(key, Permission(amount_percent=amount_percent))
             state.mode[n], state.is_locked[n] = permission.mode, permission.is_locked
             state.amount_percent[n] = permission.amount_percent
         state.n_changes += 1
@@ -114,30 +127,36 @@ def write_scene(scene: Scene, path: Path) -> None:
 def as_toml(scene: Scene) -> str:
     """Return the text of a scene file."""
     lines = [f'contract_id = "{CONTRACT_ID}"', f"title = {_quoted(scene.title)}"]
-    strips = {(scope, index) for scope, index, _ in scene.values} | {(k.scope, k.index) for k in scene.permissions}
-    strips |= {("channel", index) for index in (*scene.names, *scene.roles)}
+    if scene.amount_percent is not None:
+        lines.append(f"amount_percent = {scene.amount_percent!r}")
+    strips: dict[tuple[str, int], list[str]] = {}
+    for index in sorted({*scene.names, *scene.roles}):
+        strip = strips.setdefault(("channel", index), [])
+        if index in scene.names:
+            strip.append(f"name = {_quoted(scene.names[index])}")
+        if index in scene.roles:
+            strip.append(f'role = "{scene.roles[index]}"')
+    for (scope, index, name), value in scene.values.items():
+        text = _value_text(slots.ENTRIES[scope, name], value)
+        strips.setdefault((scope, index), []).append(f'"{name}" = {text}')
+    for key, p in scene.permissions.items():
+        strips.setdefault((key.scope, key.index), []).append(
+            f'section.{key.section} = {{ mode = "{p.mode.name.lower()}", '
+            f"is_locked = {str(p.is_locked).lower()}, amount_percent = {p.amount_percent!r} }}"
+        )
     order = list(slots.COUNT)
     for scope, index in sorted(strips, key=lambda s: (order.index(s[0]), s[1])):
-        lines += ["", f"[[{scope}]]", f"index = {index + 1}"]
-        if scope == "channel" and index in scene.names:
-            lines.append(f"name = {_quoted(scene.names[index])}")
-        if scope == "channel" and index in scene.roles:
-            lines.append(f'role = "{scene.roles[index]}"')
-        for (s, i, name), value in scene.values.items():
-            if (s, i) == (scope, index):
-                lines.append(f'"{name}" = {_value_text(slots.ENTRIES[scope, name], value)}')
-        for key, p in scene.permissions.items():
-            if (key.scope, key.index) == (scope, index):
-                lines.append(
-                    f'section.{key.section} = {{ mode = "{p.mode.name.lower()}", '
-                    f"is_locked = {str(p.is_locked).lower()}, amount_percent = {p.amount_percent!r} }}"
-                )
+        lines += ["", f"[[{scope}]]", f"index = {index + 1}", *strips[scope, index]]
     return "\n".join(lines) + "\n"
 
 
 def _quoted(text: str) -> str:
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')
-    return '"' + "".join(c if c.isprintable() else f"\\u{min(ord(c), 0xFFFF):04X}" for c in escaped) + '"'
+    return '"' + "".join(c if c.isprintable() else _escaped(ord(c)) for c in escaped) + '"'
+
+
+def _escaped(code: int) -> str:
+    return "\ufffd" if 0xD800 <= code <= 0xDFFF else f"\\U{code:08X}"  # a lone surrogate is no text
 
 
 def _value_text(entry: ParamEntry, value: float) -> str:
@@ -190,6 +209,9 @@ def _scene(document: dict[str, Any]) -> Scene:
             "save it again on a box with this firmware"
         )
     title = _text(document.pop("title", ""), "title")
+    amount_percent = document.pop("amount_percent", None)
+    if amount_percent is not None:
+        amount_percent = _number(amount_percent, "amount_percent", 0.0, 100.0)
     values: dict[tuple[str, int, str], float] = {}
     permissions: dict[SectionKey, Permission] = {}
     names: dict[int, str] = {}
@@ -210,7 +232,9 @@ def _scene(document: dict[str, Any]) -> Scene:
             permissions.update(_permissions(scope, index, strip.pop("section", {})))
             for name, value in strip.items():
                 values[scope, index, name] = _value(scope, index, name, value)
-    return Scene(title=title, values=values, permissions=permissions, names=names, roles=roles)
+    return Scene(
+        title=title, amount_percent=amount_percent, values=values, permissions=permissions, names=names, roles=roles
+    )
 
 
 def _index(scope: str, index: Any, known: set[int]) -> int:
