@@ -104,8 +104,14 @@ def build_library(
 
 
 def compile_in_place(builder: FFI) -> Path:
-    """Compile an extension beside its package and return the file."""
+    """Compile an extension beside its package and return the file.
+
+    What runs keeps the old file: it is taken away, not written over.
+    """
     os.chdir(ROOT)
+    *folders, name = builder._assigned_source[0].split(".")
+    for old in ROOT.joinpath(*folders).glob(f"{name}.*.so"):
+        old.unlink()
     built = Path(builder.compile(tmpdir=".", verbose=False))
     for folder in (PACKAGE_DIR, built.parent):  # objects lie beside their sources, even in generated/
         for left_over in folder.rglob("*.o"):

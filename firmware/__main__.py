@@ -16,10 +16,10 @@ from types import FrameType
 
 from dsp_kernels.contract.generated.contract import CONTRACT_ID
 
-from . import render_command
+from . import check_command, devices_command, render_command, report_command, run_command
 from .errors import EvenhandError
 
-COMMANDS = (render_command,)
+COMMANDS = (run_command, render_command, report_command, devices_command, check_command)
 
 
 def main(argv: list[str] | None = None) -> int:

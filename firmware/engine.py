@@ -19,6 +19,7 @@ OUTPUT_LANES = (
     "main_l", "main_r", "record_l", "record_r", "aux_1", "aux_2", "aux_3", "aux_4", "aux_5", "aux_6",
     "monitor_l", "monitor_r",
 )  # fmt: skip
+RECORD = slice(OUTPUT_LANES.index("record_l"), OUTPUT_LANES.index("record_r") + 1)
 MAX_CHANNELS = 32
 STATUS_TEXT = {
     1: "the sample rate lies outside 8000 to 192000 Hz",
@@ -39,7 +40,7 @@ class Engine:
     """
 
     def __init__(self, *, sample_rate_hz: float, channels: Sequence[ChannelSetup], keep_channels: bool = False) -> None:
-        self._ffi, self._lib = _extension()
+        self._ffi, self._lib = engine_extension()
         self.sample_rate_hz = sample_rate_hz
         self.n_channels = len(channels)
         self.n_input_lanes = sum(2 if c.is_stereo else 1 for c in channels)
@@ -147,7 +148,8 @@ class Engine:
         return self._ffi.cast(kind, array.ctypes.data)
 
 
-def _extension() -> tuple[Any, Any]:
+def engine_extension() -> tuple[Any, Any]:
+    """Return ``ffi`` and ``lib`` of the compiled engine, kernels included."""
     try:
         from . import _engine  # type: ignore[attr-defined]  # compiled
     except ImportError as error:

@@ -16,17 +16,16 @@ from numpy.typing import NDArray
 from .atomic import Outputs
 from .control.control import Control
 from .control.scenes import read_scene
-from .engine import OUTPUT_LANES, Engine
+from .engine import RECORD, Engine
 from .observation import TICK_MS, Observation
 from .render_job import RenderJob, channel_file_name, refuse_model, refuse_outputs
-from .report import Collector, write_page
+from .report import Collector, Fact, write_page
 from .session_reader import SessionReader
 from .sessions import Session, open_session
 from .wav_writer import WavWriter, cannot_write
 
 TICKS_PER_BLOCK = 25  # half a second is read, mixed and written at a time
 MASKING_TICKS = 10  # masking is judged over a second: five times in it are enough
-RECORD = slice(OUTPUT_LANES.index("record_l"), OUTPUT_LANES.index("record_r") + 1)
 
 Progress = Callable[[float], None]
 
@@ -160,6 +159,7 @@ class _Mix:
                 target_lufs=self._job.target_lufs,
                 title=self._session.name,
                 notes=result.notes,
+                facts=[Fact(name="Speed", figure=f"{result.realtime_factor:.0f}", unit="× real time")],
             )
         except OSError as error:
             raise cannot_write(self._job.report, error) from None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from contextlib import nullcontext
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from .errors import EvenhandError
+from .say import say
 
 NAME = "render"
 SUMMARY = "mix recorded files"
@@ -42,10 +41,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--model", metavar="BUNDLE|none", default="none", help="model bundle (default: none, rules alone)"
     )
     parser.add_argument(
-        "--target-lufs", metavar="LUFS", type=_between(-40.0, -6.0), default=-16.0, help="loudness of the mix (-16)"
+        "--target-lufs", metavar="LUFS", type=between(-40.0, -6.0), default=-16.0, help="loudness of the mix (-16)"
     )
     parser.add_argument(
-        "--amount", metavar="PERCENT", type=_between(0.0, 100.0), default=100.0, help="how far the box goes (100)"
+        "--amount", metavar="PERCENT", type=between(0.0, 100.0), default=100.0, help="how far the box goes (100)"
     )
     parser.add_argument("--channels-out", metavar="DIR", type=Path, help="folder for each channel behind fader and pan")
     parser.add_argument("--decisions", metavar="FILE.jsonl", type=Path, help="every decision, one JSON object a line")
@@ -70,36 +69,25 @@ def run(args: argparse.Namespace) -> None:
         decisions=args.decisions,
         report=args.report,
     )
-    with _progress_bar(is_quiet=args.json) as bar:
+    with progress_bar(is_quiet=args.json) as bar:
         task = bar.add_task("mixing", total=1.0) if bar else None
         result = render(job, lambda done: bar.update(task, completed=done) if bar and task is not None else None)
     if args.json:
-        _say(json.dumps(result.as_record(), allow_nan=False))
+        say(json.dumps(result.as_record(), allow_nan=False))
         return
     for note in result.notes:
         print(f"note: {note}", file=sys.stderr)
-    _say(
+    say(
         f"{job.out}: {result.duration_s:.1f} s, {result.integrated_lufs:.1f} LUFS, "
         f"range {result.loudness_range_lu:.1f} LU, "
         f"{result.true_peak_dbtp:.1f} dBTP, {result.realtime_factor:.0f} x real time"
     )
     if job.report:
-        _say(f"{job.report}: why it sounds as it does")
+        say(f"{job.report}: why it sounds as it does")
 
 
-def _say(text: str) -> None:
-    try:
-        print(text, flush=True)
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the flush at the very end would fail again
-        raise EvenhandError(
-            f"standard output: cannot be written ({error.strerror}); the files are complete, the figures went nowhere"
-        ) from None
-
-
-def _progress_bar(*, is_quiet: bool) -> Any:
+def progress_bar(*, is_quiet: bool) -> Any:
+    """Return a bar for long work on a terminal, a context manager; None in its place elsewhere and when quiet."""
     console = Console(stderr=True)
     if is_quiet or not console.is_terminal:
         return nullcontext(None)
@@ -107,7 +95,9 @@ def _progress_bar(*, is_quiet: bool) -> Any:
     return Progress(*columns, TimeRemainingColumn(), console=console, transient=True)
 
 
-def _between(low: float, high: float) -> Any:
+def between(low: float, high: float) -> Any:
+    """Return an argument type: a number in a range."""
+
     def number(text: str) -> float:
         value = float(text)
         if not low <= value <= high:

@@ -1,6 +1,6 @@
-"""The page that shows what a render did and why."""
+"""The page that shows what a mix did and why."""
 
 from .collect import Collector
-from .page import write_page
+from .page import Fact, write_page
 
-__all__ = ["Collector", "write_page"]
+__all__ = ["Collector", "Fact", "write_page"]

@@ -18,7 +18,7 @@ IS_HEARD_DBFS = -60.0  # input level above which a channel's masking is counted
 
 
 class Collector:
-    """Fills up while the mix runs: ``see`` once a tick, ``hear`` once a block.
+    """Fills up while the mix runs: ``see`` or ``miss`` once a tick, ``hear`` once a block.
 
     Curves have ``n_points`` entries, one each ``point_s``; ``wave`` holds the lowest and highest sample of the mix
     between two points, spectra the mean power ``(n, N_FFT // 2 + 1)`` before and after.
@@ -40,6 +40,7 @@ class Collector:
         self.sharing_db = np.full((n_points, n_channels), np.nan, np.float32)
         self.level_dbfs = np.full((n_points, n_channels), -100.0, np.float32)
         self.limiter_db = np.zeros(n_points, np.float32)
+        self.breaks_s: list[tuple[float, float]] = []  # from when to when sound is missing
         self._n_ticks = 0
         self._masked = np.zeros((3, n_channels))  # sums without control, with it, and how many
         self._point_frames = max(1, round(self.point_s * sample_rate_hz))
@@ -71,6 +72,12 @@ class Collector:
         for row, gain_lin in enumerate((np.ones((n_channels, N_BARK), np.float32), mix_gain_bark)):
             self._masked[row] += masked_fraction(bark_dbfs, gain_lin) * is_heard
         self._masked[2] += is_heard
+
+    def miss(self) -> None:
+        """Let a tick pass of which nothing is known."""
+        self._n_ticks += 1
+        if (self._n_ticks - 1) % self._ticks_per_point == 0 and self.n_points < len(self.momentary_lufs):
+            self.n_points += 1
 
     def hear(self, block: NDArray[np.float32], strips: NDArray[np.float32], mixed: NDArray[np.float32]) -> None:
         """Take the session ``(n, n_lanes)``, the strips ``(n, 2 * n_channels)`` and the mix ``(n, 2)`` of a block."""

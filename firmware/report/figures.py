@@ -16,12 +16,15 @@ from numpy.typing import NDArray
 from .collect import Collector
 from .families import FAMILIES, family
 from .svg import COLOURS, to_svg
+from .wording import clock
 
 WIDTH_IN = 10.8
+POINTS_PER_INCH = 72.0
 NAME_WIDTH_IN = 1.55  # left of figures with a row for each channel
 ROW_IN = 0.42
 GAIN_FLOOR_DB, GAIN_TOP_DB = -30.0, 12.0
 MAX_DOTS = 1500
+BREAK_COLUMNS = 600  # a break is drawn at least that part of the time wide; those closer become one
 
 
 def overview(collected: Collector, target_lufs: float, integrated_lufs: float) -> str:
@@ -36,6 +39,7 @@ def overview(collected: Collector, target_lufs: float, integrated_lufs: float) -
     top.grid(visible=False)
     top.spines[:].set_visible(False)
     top.tick_params(length=0)
+    _breaks(top, collected)
     times_s = collected.times_s()
     momentary, short_term = collected.momentary_lufs[: len(times_s)], collected.short_term_lufs[: len(times_s)]
     floor = target_lufs - 24.0
@@ -46,6 +50,7 @@ def overview(collected: Collector, target_lufs: float, integrated_lufs: float) -
     top_lufs = max(target_lufs + 8.0, float(np.nanmax(momentary, initial=-200.0)) + 2.0)
     bottom.set(ylim=(floor, top_lufs), ylabel="LUFS")
     bottom.yaxis.set_major_locator(MaxNLocator(6, integer=True))
+    _breaks(bottom, collected)
     _over_time(bottom, collected.duration_s)
     label = f"Waveform and loudness over time; integrated {integrated_lufs:.1f} LUFS, target {target_lufs:.1f} LUFS"
     return to_svg(figure, "overview", label)
@@ -57,7 +62,7 @@ def gains(collected: Collector) -> str:
     figure, axes = _rows_figure(n_rows, [c.name for c in collected.channels], collected.duration_s)
     for row in range(n_rows):
         gain_db = (collected.fader_db + collected.sharing_db)[: len(times_s), row]
-        offset = np.clip(np.nan_to_num(gain_db), GAIN_FLOOR_DB, GAIN_TOP_DB) / (GAIN_TOP_DB - GAIN_FLOOR_DB) * 0.84
+        offset = np.clip(gain_db, GAIN_FLOOR_DB, GAIN_TOP_DB) / (GAIN_TOP_DB - GAIN_FLOOR_DB) * 0.84
         unity = row - 0.18  # axes point down: less gain lies lower
         level = np.clip((collected.level_dbfs[: len(times_s), row] + 60.0) / 60.0, 0.0, 1.0) * 0.8
         axes.fill_between(times_s, row + 0.44, row + 0.44 - level, color=COLOURS["fill"], linewidth=0)
@@ -65,6 +70,7 @@ def gains(collected: Collector) -> str:
         axes.fill_between(times_s, unity, unity - offset, where=offset < 0, color=COLOURS["warm"], alpha=0.22, lw=0)
         axes.fill_between(times_s, unity, unity - offset, where=offset > 0, color=COLOURS["accent"], alpha=0.22, lw=0)
         axes.plot(times_s, unity - offset, color=COLOURS["ink"], linewidth=0.9)
+    _breaks(axes, collected)
     return to_svg(figure, "gains", "Gain of each channel over time")
 
 
@@ -93,6 +99,7 @@ def timeline(decisions: Sequence[dict[str, Any]], collected: Collector) -> str:
     is_elsewhere = any(d["scope"] != "channel" for d in decisions)
     rows = [*names, "buses, effects"] if is_elsewhere else names
     figure, axes = _rows_figure(len(rows), rows, collected.duration_s, row_in=0.34)
+    _breaks(axes, collected)
     shown = _spread(decisions, MAX_DOTS)
     for kind in FAMILIES:
         dots = [d for d in shown if family(d["parameter"]) == kind]
@@ -129,13 +136,6 @@ def _dot(kind: str, decision: dict[str, Any], marker: str) -> str:
     return f"{opening}<title>{escape(reason)}</title>{marker}</g>"
 
 
-def clock(seconds: float) -> str:
-    """Return ``1:05`` or ``2:00:00``."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
-
-
 def _rows_figure(n_rows: int, names: Sequence[str], x_end: float, row_in: float = ROW_IN) -> tuple[Figure, Axes]:
     height_in = n_rows * row_in + 0.42
     figure = Figure(figsize=(WIDTH_IN, height_in))
@@ -143,7 +143,9 @@ def _rows_figure(n_rows: int, names: Sequence[str], x_end: float, row_in: float 
                             1.0 - 0.42 / height_in))  # fmt: skip
     axes.set_ylim(n_rows - 0.5, -0.5)
     axes.set_yticks(range(n_rows), [_short(name) for name in names])
-    axes.tick_params(axis="y", length=0, pad=8, labelcolor=COLOURS["ink"], labelsize=9)
+    axes.tick_params(axis="y", length=0, pad=NAME_WIDTH_IN * POINTS_PER_INCH, labelcolor=COLOURS["ink"], labelsize=9)
+    for label in axes.get_yticklabels():
+        label.set_horizontalalignment("left")
     axes.grid(visible=False, axis="y")
     axes.spines["left"].set_visible(False)
     for edge in range(1, n_rows):
@@ -157,6 +159,18 @@ def _over_time(axes: Axes, duration_s: float) -> None:
     step_s = next((s for s in (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1200, 3600) if duration_s / s <= 12), 7200)
     axes.set_xticks(np.arange(0.0, duration_s + 1e-6, step_s))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda seconds, _: clock(seconds)))
+
+
+def _breaks(axes: Axes, collected: Collector) -> None:
+    least_s = collected.duration_s / BREAK_COLUMNS
+    spans: list[tuple[float, float]] = []
+    for start_s, end_s in collected.breaks_s:
+        if spans and start_s < spans[-1][1] + least_s:
+            spans[-1] = (spans[-1][0], max(end_s, spans[-1][1]))
+        else:
+            spans.append((start_s, max(end_s, start_s + least_s)))
+    for start_s, end_s in spans:
+        axes.axvspan(start_s, end_s, color=COLOURS["warm"], alpha=0.3, linewidth=0, zorder=0.5)
 
 
 def _shown(lufs: NDArray[np.float32], floor: float) -> NDArray[np.float32]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,15 @@ _ENTRIES = {(p.scope, p.name): p for p in PARAMS}
 MAX_ROWS = 2000  # of the decision table; the rest is in the decision file
 
 
+@dataclass(frozen=True, kw_only=True)
+class Fact:
+    """A figure for the head of the page."""
+
+    name: str
+    figure: str
+    unit: str
+
+
 def write_page(
     path: Path,
     *,
@@ -29,8 +39,27 @@ def write_page(
     target_lufs: float,
     title: str,
     notes: Sequence[str],
+    facts: Sequence[Fact] = (),
+    occasion: str = "",
+    made_by: str = "evenhand-box render",
+    all_decisions: str = "--decisions FILE.jsonl",
+    n_by_family: Mapping[str, int] | None = None,
 ) -> None:
-    """Write the report of a render; ``record`` is what ``--json`` prints, ``decisions`` the lines of the log."""
+    """Write the report of a mix.
+
+    Parameters
+    ----------
+    record
+        What ``--json`` prints.
+    decisions
+        Lines of the log; where they are only a part of it, ``n_by_family`` counts all and ``all_decisions`` has them.
+    facts
+        Figures that stand behind those of the mix.
+    occasion
+        When it was mixed, if that matters.
+    made_by
+        The command that the foot of the page names.
+    """
     from . import figures, spectra  # Matplotlib is slow to load
     from .svg import drawing
 
@@ -54,36 +83,33 @@ def write_page(
         evidence=wording.evidence,
         compressor=wording.compressor,
         sends=wording.sends,
-        clock=figures.clock,
+        clock=wording.clock,
         signed=_signed,
     )
     shown = list(decisions[:MAX_ROWS])
+    counts = Counter(family(d["parameter"]) for d in decisions) if n_by_family is None else n_by_family
+    n_decisions = sum(counts.values())
     page = environment.get_template("page.html").render(
         title=title,
         record=record,
         figure=drawn,
-        rows=_channel_rows(collected, record["channels"], decisions),
+        rows=record["channels"],
         decisions=[{**d, "family": family(d["parameter"]), "values": _values(d)} for d in shown],
-        n_more=len(decisions) - len(shown),
+        n_decisions=n_decisions,
+        n_more=n_decisions - len(shown),
         families=FAMILIES,
-        n_by_family=Counter(family(d["parameter"]) for d in decisions),
+        n_by_family=counts,
         target_lufs=target_lufs,
         contract_id=CONTRACT_ID,
         notes=notes,
+        facts=facts,
+        occasion=occasion,
+        made_by=made_by,
+        all_decisions=all_decisions,
+        has_breaks=bool(collected.breaks_s),
         verdict=_verdict(collected),
     )
     path.write_text(page, encoding="utf-8", errors="xmlcharrefreplace")
-
-
-def _channel_rows(
-    collected: Collector, channels: Sequence[dict[str, Any]], decisions: Sequence[dict[str, Any]]
-) -> list[dict[str, Any]]:
-    n_moves = Counter(d["index"] for d in decisions if d["scope"] == "channel")
-    masked = collected.masking()
-    return [
-        {**channel, "n_moves": n_moves[index], "masked": None if np.isnan(masked[0, index]) else masked[:, index] * 100}
-        for index, channel in enumerate(channels)
-    ]
 
 
 def _verdict(collected: Collector) -> str:

@@ -11,6 +11,13 @@ NOTHING = "–"
 OFF_DB = -90.0
 
 
+def clock(seconds: float) -> str:
+    """Return ``1:05`` or ``2:00:00``."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
 def setting(parameter: str, value: float, entry: ParamEntry | None) -> str:
     """Return the value of a parameter of the contract: a choice by its word, a toggle as on or off."""
     if entry is not None and entry.choices and 0 <= round(value) < len(entry.choices):

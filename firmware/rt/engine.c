@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "engine_state.h"
+#include "engine_threads.h"
 #include "simd.h"
 
 enum { VECTOR = EH_LANES_PER_VECTOR };
@@ -162,7 +163,11 @@ static void process_effects(eh_engine *e, size_t n_frames) {
     eh_delay_process(&e->delay, e->send[FX_DELAY], e->wet[FX_DELAY], n_frames);
 }
 
-static v4 stereo_twice(const float *pair) { return (v4){pair[0], pair[1], pair[0], pair[1]}; }
+static v4 stereo_twice(const float *pair) {
+    v2 once;
+    memcpy(&once, pair, sizeof once);
+    return __builtin_shufflevector(once, once, 0, 1, 0, 1);
+}
 
 // The outputs out of the buses; both effects join main and record.
 static void collect_outputs(const eh_engine *e, float *out, size_t n_frames) {
@@ -175,14 +180,16 @@ static void collect_outputs(const eh_engine *e, float *out, size_t n_frames) {
     }
 }
 
+_Static_assert(BUS_MONITOR_L == 2 * VECTOR + 2 && BUS_MONITOR_R == 2 * VECTOR + 3, "the monitor is half a vector");
+
 // Without solo the engineer hears the main mix, as it goes to its limiter.
 static void feed_monitor(eh_engine *e, float *out, size_t n_frames) {
     float *main_mix = e->monitor;
     for (size_t n = 0; n < n_frames; n++) memcpy(main_mix + n * VECTOR, out + n * EH_N_OUTPUTS, sizeof(v4));
     eh_gain_process(&e->monitor_feed, main_mix, main_mix, n_frames);
     for (size_t n = 0; n < n_frames; n++, out += EH_N_OUTPUTS, main_mix += VECTOR) {
-        out[BUS_MONITOR_L] += main_mix[0];
-        out[BUS_MONITOR_R] += main_mix[1];
+        const v4 last = v4_load(out + 2 * VECTOR), sum = last + stereo_twice(main_mix);
+        v4_store(out + 2 * VECTOR, __builtin_shufflevector(last, sum, 0, 1, 6, 7));
     }
 }
 
@@ -213,7 +220,7 @@ static void process_block(eh_engine *e, const float *in, float *out, float *chan
 }
 
 static void take_over_if_new(eh_engine *e) {
-    const eh_params *newest = eh_mailbox_read(&e->mailbox);
+    const eh_params *newest = eh_mailbox_read(e->mailbox);
     if (newest) eh_engine_take_over(e, newest);
     if (newest && e->is_fresh) eh_engine_jump(e);
     e->is_fresh = 0;
@@ -236,17 +243,25 @@ void eh_engine_process(eh_engine *e, const float *in, float *out, float *channel
 
 // ------------------------------------------------------------------------------------------------------ analysis
 
-int eh_engine_analyse(eh_engine *e) {
+size_t eh_engine_tap_position(const eh_engine *e) {
+    return atomic_load_explicit(&e->taps.n_written, memory_order_acquire);
+}
+
+int eh_engine_analyse_to(eh_engine *e, size_t tap_position) {
     const unsigned control = eh_denormals_flush();
     const float *input, *strip;
     int n_hops = 0;
-    for (size_t n; (n = eh_tap_ring_peek(&e->taps, &input, &strip)) > 0;) {
+    size_t at = atomic_load_explicit(&e->taps.n_read, memory_order_relaxed);
+    for (size_t n; at < tap_position && (n = eh_tap_ring_peek(&e->taps, &input, &strip)) > 0; at += n) {
+        if (n > tap_position - at) n = tap_position - at;
         n_hops += eh_features_process(&e->features, input, strip, e->n_tap_lanes, n);
         eh_tap_ring_consume(&e->taps, n);
     }
     eh_denormals_restore(control);
     return n_hops;
 }
+
+int eh_engine_analyse(eh_engine *e) { return eh_engine_analyse_to(e, eh_engine_tap_position(e)); }
 
 void eh_engine_process_in_step(eh_engine *e, const float *in, float *out, float *channels, size_t n_frames) {
     const size_t n_most = EH_TAP_RING_FRAMES / 2;

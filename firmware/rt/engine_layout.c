@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "engine_state.h"
+#include "engine_threads.h"
 
 enum { ALIGNMENT_BYTES = 64 };
 
@@ -161,7 +162,8 @@ eh_status eh_engine_init(eh_engine **engine, const eh_engine_config *config, voi
     if (status != EH_OK) return status;
     place_lanes(e);
     link_stereo(e);
-    eh_mailbox_init(&e->mailbox);
+    eh_mailbox_init(&e->own_mailbox);
+    e->mailbox = &e->own_mailbox;
     // Parameters that no range contains: the defaults differ from them everywhere, so all kernels are set once.
     memset(&e->params, 0xff, sizeof e->params);
     eh_params defaults;
@@ -209,7 +211,9 @@ void eh_engine_reset(eh_engine *e) {
     e->is_fresh = 1;
 }
 
-void eh_engine_publish(eh_engine *e, const eh_params *params) { eh_mailbox_write(&e->mailbox, params); }
+void eh_engine_use_mailbox(eh_engine *e, eh_mailbox *mailbox) { e->mailbox = mailbox; }
+
+void eh_engine_publish(eh_engine *e, const eh_params *params) { eh_mailbox_write(e->mailbox, params); }
 
 int eh_engine_latency_frames(const eh_engine *e) {
     (void)e;

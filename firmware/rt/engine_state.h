@@ -35,7 +35,8 @@ struct eh_engine {
     int lane_channel[EH_MAX_LANES];                          // -1: padding
     int default_source[EH_MAX_LANES], source[EH_MAX_LANES];  // capture lane, -1: none
 
-    eh_mailbox mailbox;
+    eh_mailbox own_mailbox;
+    eh_mailbox *mailbox;            // its own, or one in shared memory
     eh_params params, incoming;     // as taken over; on the way
     float fader_lin[EH_N_CHANNEL];  // fader, mute and DCA in one
     int has_key;                    // in this block

@@ -6,6 +6,7 @@ import functools
 import os
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -16,12 +17,19 @@ HARNESS_DIR = Path(__file__).parent / "harness"
 INCLUDES = tuple(f"-I{d}" for d in (*INCLUDE_DIRS, SOURCE_DIR, RT_DIR))
 
 
-def build(name: str, *flags: str, compiler: str = "cc") -> Path:
-    """Compile harness ``name`` and link it with the engine and the kernels; return the program."""
+def build(
+    name: str, *flags: str, compiler: str = "cc", sources: Sequence[Path] = (), own_flags: Sequence[str] = ()
+) -> Path:
+    """Compile harness ``name`` and ``sources`` and link them with the engine and the kernels; return the program.
+
+    ``own_flags`` are for the harness and ``sources`` alone.
+    """
     directory = _build_directory(compiler, flags)
-    program = directory / name
-    command = [compiler, *C_FLAGS, *machine_flags(), *flags, *INCLUDES, str(HARNESS_DIR / f"{name}.c")]
-    subprocess.run([*command, *map(str, _objects(compiler, flags)), "-o", str(program), "-lm", "-lpthread"], check=True)
+    program = directory / "".join(c if c.isalnum() else "-" for c in "".join((name, *own_flags)))
+    command = [compiler, *C_FLAGS, *machine_flags(), *flags, *own_flags, *INCLUDES]
+    command += [str(HARNESS_DIR / f"{name}.c"), *map(str, sources), *map(str, _objects(compiler, flags))]
+    libraries = ["-lm", "-lpthread", *(["-lasound"] if any(s.name == "pcm.c" for s in sources) else [])]
+    subprocess.run([*command, "-o", str(program), *libraries], check=True)
     return program
 
 

@@ -13,11 +13,12 @@ import pytest
 
 from dsp_kernels.contract.generated.contract import PARAMS
 from firmware.observation import ChannelSetup
-from firmware.report import Collector, wording, write_page
+from firmware.report import Collector, figures, wording, write_page
 from firmware.report.collect import N_FFT
 from firmware.report.families import FAMILIES, family
 from firmware.report.masking import masked_fraction
 from firmware.report.spectra import third_octaves_db
+from firmware.report.svg import drawing
 
 from . import report_samples
 
@@ -154,6 +155,20 @@ def test_the_waveform_holds_every_peak() -> None:
     np.testing.assert_allclose(peaks, 0.01 * np.arange(1, 101), rtol=1e-6)
     peak_s = np.flatnonzero(collector.wave[:, 1]) * 100 / len(collector.wave)
     np.testing.assert_allclose(peak_s, np.arange(100) * 1.01, atol=0.2)
+
+
+def test_thousands_of_breaks_are_a_few_marks_and_a_silence_is_as_long_as_it_was() -> None:
+    collector = report_samples.collected(CHANNELS[:1], 8.0)
+    plain = _n_marks(collector)
+    collector.breaks_s = [(8.0 * n / 5000, 8.0 * n / 5000) for n in range(5000)]
+    assert _n_marks(collector) == plain + 2, "all of them touch: one mark in each of the two figures"
+    collector.breaks_s = [(1.0, 2.0), (3.0, 3.0), (5.0, 5.001)]
+    assert _n_marks(collector) == plain + 2 * 3
+
+
+def _n_marks(collector: Collector) -> int:
+    with drawing():
+        return figures.overview(collector, -16.0, -16.0).count("opacity: 0.3")
 
 
 def test_a_tone_stands_in_its_third_of_an_octave_with_its_power() -> None:
