@@ -1,4 +1,7 @@
-"""``python -m firmware.bench``: the whole mixer beside the naive C of the same chain, interleaved in one process."""
+"""``python -m firmware.bench``: the whole mixer beside the naive C of the same chain, interleaved in one process.
+
+Then the live loop beside cyclictest: ``python -m firmware.bench.service``.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +22,11 @@ from dsp_kernels.bench import counting
 from dsp_kernels.bench.timing import best_ns
 from dsp_kernels.build_ffi import BuildError, build_library
 from firmware.build_ffi import RT_DIR, engine_sources
+from firmware.errors import EvenhandError
 
 from . import peers
+from .service.measure import measure as measure_service
+from .service.tables import show as show_service
 
 SAMPLE_RATE_HZ = 48000
 CHANNELS = (8, 16, 32)
@@ -113,9 +119,10 @@ def show(rows: list[dict[str, float]], ffmpeg: dict[int, float]) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Measure, print, and return 0."""
+    """Measure, print, and return 0; 1 when something cannot be measured."""
     parser = argparse.ArgumentParser(prog="python -m firmware.bench", description=__doc__)
     parser.add_argument("--no-counts", action="store_true", help="leave out the instruction counts")
+    parser.add_argument("--no-service", action="store_true", help="leave out the live loop")
     parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
     options = parser.parse_args(arguments)
     missing = [] if options.no_counts else counting.missing_tools()
@@ -132,10 +139,19 @@ def main(arguments: list[str] | None = None) -> int:
     missing += [] if ffmpeg else ["ffmpeg"]
     if missing:
         print(f"note: with `apt-get install {' '.join(missing)}` there would be more to see", file=sys.stderr)
-    if options.json:
-        print(json.dumps({"chain": rows, "ffmpeg_ns": ffmpeg, "ffmpeg_work": peers.WORK}))
-    else:
+    if not options.json:
         show(rows, ffmpeg)
+    service = None
+    if not options.no_service:
+        try:
+            service = measure_service(tell=lambda text: print(text, file=sys.stderr, flush=True))
+        except EvenhandError as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 1
+    if options.json:
+        print(json.dumps({"chain": rows, "ffmpeg_ns": ffmpeg, "ffmpeg_work": peers.WORK, "service": service}))
+    elif service:
+        show_service(service)
     return 0
 
 

@@ -1,0 +1,1 @@
+"""How many of the card's periods the audio loop serves while the box does everything else, beside cyclictest."""
