@@ -11,13 +11,9 @@ DEMO_OUT := out/demo
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: ## Mix the bundled session and say where the mix and its report lie
+demo: ## Run the whole box live on the bundled session, without a sound card, and say where the mix lies
 	@.ci/setup demo
-	@mkdir -p $(DEMO_OUT)
-	@.venv/bin/evenhand-box render demo/session --out $(DEMO_OUT)/mix.wav \
-		--report $(DEMO_OUT)/report.html --decisions $(DEMO_OUT)/decisions.jsonl
-	@printf '\nmix:       %s\nreport:    %s\ndecisions: %s\n' "$(CURDIR)/$(DEMO_OUT)/mix.wav" \
-		"$(CURDIR)/$(DEMO_OUT)/report.html" "$(CURDIR)/$(DEMO_OUT)/decisions.jsonl"
+	@.venv/bin/evenhand-box run --board sim --session demo/session --record $(DEMO_OUT)
 
 build: ## Compile the C
 	@.ci/setup build
@@ -48,5 +44,5 @@ generate: ## Write dsp_kernels/contract/generated from the two TOML files
 
 clean: ## Remove what was built and rendered; .venv stays
 	@rm -rf build out .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
-	@rm -f */_*.so */_*.o */_*.c
+	@rm -f */_*.so */_*.o */_*.c */libasound_module_*.so
 	@find . -path ./.venv -prune -o -name __pycache__ -type d -exec rm -rf {} +
