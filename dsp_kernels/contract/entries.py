@@ -34,7 +34,7 @@ class ParamEntry:
 
 @dataclass(frozen=True, slots=True)
 class FeatureEntry:
-    """One entry, ``count`` floats wide, of a feature or meter record."""
+    """One entry, ``count`` floats wide, of a record of features, meters or a model's inputs."""
 
     name: str
     count: int

@@ -79,7 +79,7 @@ class Section:
 
 @dataclass(frozen=True, kw_only=True)
 class Feature:
-    """One entry, ``count`` floats wide, of a feature or meter record."""
+    """One entry, ``count`` floats wide, of a record of features, meters or a model's inputs."""
 
     name: str
     count: int
@@ -95,8 +95,12 @@ class Contract:
     scopes: tuple[Scope, ...]
     sections: tuple[Section, ...]
     roles: tuple[str, ...]
+    vocabulary: Mapping[str, tuple[str | float, ...]]
     analysis: Mapping[str, float]
     features: tuple[Feature, ...]
+    mix_features: tuple[Feature, ...]
+    model_inputs: tuple[Feature, ...]
+    mix_inputs: tuple[Feature, ...]
     channel_meters: tuple[Feature, ...]
     bus_meters: tuple[Feature, ...]
 
@@ -122,8 +126,12 @@ def load(params_file: Path = PARAMS_FILE, features_file: Path = FEATURES_FILE) -
         scopes=scopes,
         sections=_sections(params, {s.name for s in scopes}, params_file.name),
         roles=tuple(features["roles"]),
+        vocabulary={name: tuple(words) for name, words in features["vocabulary"].items()},
         analysis=features["analysis"],
         features=_features(features, "feature", features_file.name),
+        mix_features=_features(features, "mix_feature", features_file.name),
+        model_inputs=_features(features, "model_input", features_file.name),
+        mix_inputs=_features(features, "mix_input", features_file.name),
         channel_meters=_features(features, "channel_meter", features_file.name),
         bus_meters=_features(features, "bus_meter", features_file.name),
     )

@@ -164,7 +164,7 @@ static void write_records(eh_features *f, extractor *x, int group, const v4 loud
         r->decay_db_per_s = note->decay_db_per_s;
         r->brightness = s->brightness[lane];
         r->roughness = x->roughness[group][lane];
-        r->onset = e->onset[lane];
+        r->onset = e->hops_since_onset[lane] <= 2.0f ? 1.0f : 0.0f;  // counted from 1
         r->loudness_momentary_lufs = loudness[0][lane];
         r->loudness_short_term_lufs = loudness[1][lane];
         r->noise_floor_dbfs = e->floor_db[lane];

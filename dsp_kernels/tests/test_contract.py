@@ -130,6 +130,7 @@ def test_compiled_code_and_python_carry_one_contract_id(library: Library) -> Non
     [
         ("eh_params", layout.PARAMS_DTYPE),
         ("eh_channel_features", layout.FEATURES_DTYPE),
+        ("eh_mix_features", layout.MIX_FEATURES_DTYPE),
         ("eh_channel_meters", layout.CHANNEL_METERS_DTYPE),
         ("eh_bus_meters", layout.BUS_METERS_DTYPE),
     ],

@@ -3,7 +3,7 @@
 # ruff: noqa: E501
 from ..entries import FeatureEntry, ParamEntry, ScopeEntry
 
-CONTRACT_ID = "f4cbbcf7b066"
+CONTRACT_ID = "99a7a2abb865"
 ANALYSIS = {'hop_ms': 10, 'fft_ms_at_least': 20, 'n_mel': 40, 'n_mfcc': 13, 'n_bark': 24, 'silence_dbfs': -100.0}
 ROLES = (
     'speech',
@@ -28,6 +28,12 @@ ROLES = (
     'ambience',
     'other',
 )
+GENRES = ('rock', 'pop', 'electronic', 'jazz', 'classical', 'folk', 'hiphop', 'funk')
+SECTIONS = ('intro', 'verse', 'chorus', 'bridge', 'solo', 'outro')
+SCENE_KINDS = ('speech', 'music', 'mixed')
+STYLES = ('natural', 'upfront', 'spacious')
+KEYS = ('C', 'C#', 'D', 'D#', 'E', 'F', 'F#', 'G', 'G#', 'A', 'A#', 'B', 'Cm', 'C#m', 'Dm', 'D#m', 'Em', 'Fm', 'F#m', 'Gm', 'G#m', 'Am', 'A#m', 'Bm')
+TONE_REGIONS_HZ = (200.0, 570.0, 2800.0, 7400.0)
 SCOPES = (
     ScopeEntry('channel', 32, 'ch'),
     ScopeEntry('group', 8, 'automix'),
@@ -342,6 +348,57 @@ FEATURES = (
     FeatureEntry('bleed_source', 1, 'index'),
     FeatureEntry('masked_fraction', 1, 'ratio'),
     FeatureEntry('masked_by', 1, 'index'),
+)
+MIX_FEATURES = (
+    FeatureEntry('chroma', 12, 'ratio'),
+)
+MODEL_INPUTS = (
+    FeatureEntry('mel_now', 40, 'ratio'),
+    FeatureEntry('mel_slow', 20, 'ratio'),
+    FeatureEntry('centroid', 1, 'ratio'),
+    FeatureEntry('rolloff', 1, 'ratio'),
+    FeatureEntry('flux', 1, 'ratio'),
+    FeatureEntry('flatness', 1, 'ratio'),
+    FeatureEntry('crest', 1, 'ratio'),
+    FeatureEntry('attack', 1, 'ratio'),
+    FeatureEntry('decay', 1, 'ratio'),
+    FeatureEntry('brightness', 1, 'ratio'),
+    FeatureEntry('roughness', 1, 'ratio'),
+    FeatureEntry('onset', 1, 'ratio'),
+    FeatureEntry('syllabic', 1, 'ratio'),
+    FeatureEntry('is_active', 1, 'ratio'),
+    FeatureEntry('level_now', 1, 'ratio'),
+    FeatureEntry('bleed_coherence', 1, 'ratio'),
+    FeatureEntry('bleed_delay', 1, 'ratio'),
+    FeatureEntry('has_bleed_source', 1, 'ratio'),
+    FeatureEntry('fast_means', 10, 'ratio'),
+    FeatureEntry('slow_means', 10, 'ratio'),
+    FeatureEntry('loudness_vs_mean', 1, 'ratio'),
+    FeatureEntry('loudness_rank', 1, 'ratio'),
+    FeatureEntry('slow_loudness', 1, 'ratio'),
+    FeatureEntry('count', 1, 'ratio'),
+    FeatureEntry('masked_at_equal_loudness', 1, 'ratio'),
+    FeatureEntry('noise_room', 1, 'ratio'),
+    FeatureEntry('heard', 1, 'ratio'),
+    FeatureEntry('is_stereo', 1, 'ratio'),
+)
+MIX_INPUTS = (
+    FeatureEntry('chroma', 12, 'ratio'),
+    FeatureEntry('mel_sum', 20, 'ratio'),
+    FeatureEntry('flux_sum', 8, 'ratio'),
+    FeatureEntry('onset_share', 4, 'ratio'),
+    FeatureEntry('level_now', 1, 'ratio'),
+    FeatureEntry('level_fast', 1, 'ratio'),
+    FeatureEntry('active_count', 1, 'ratio'),
+    FeatureEntry('active_share', 1, 'ratio'),
+    FeatureEntry('novelty_mel', 1, 'ratio'),
+    FeatureEntry('novelty_chroma', 1, 'ratio'),
+    FeatureEntry('novelty_mel_long', 1, 'ratio'),
+    FeatureEntry('novelty_chroma_long', 1, 'ratio'),
+    FeatureEntry('change_active', 1, 'ratio'),
+    FeatureEntry('change_level', 1, 'ratio'),
+    FeatureEntry('change_flux', 1, 'ratio'),
+    FeatureEntry('change_centroid', 1, 'ratio'),
 )
 CHANNEL_METERS = (
     FeatureEntry('input_peak_dbfs', 1, 'dBFS'),

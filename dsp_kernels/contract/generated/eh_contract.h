@@ -23,6 +23,60 @@ enum {
     EH_SILENCE_DBFS = -100,
 };
 
+// Where each block of columns of what a model is shown of a channel begins.
+enum {
+    EH_MODEL_INPUT_MEL_NOW = 0,
+    EH_MODEL_INPUT_MEL_SLOW = 40,
+    EH_MODEL_INPUT_CENTROID = 60,
+    EH_MODEL_INPUT_ROLLOFF = 61,
+    EH_MODEL_INPUT_FLUX = 62,
+    EH_MODEL_INPUT_FLATNESS = 63,
+    EH_MODEL_INPUT_CREST = 64,
+    EH_MODEL_INPUT_ATTACK = 65,
+    EH_MODEL_INPUT_DECAY = 66,
+    EH_MODEL_INPUT_BRIGHTNESS = 67,
+    EH_MODEL_INPUT_ROUGHNESS = 68,
+    EH_MODEL_INPUT_ONSET = 69,
+    EH_MODEL_INPUT_SYLLABIC = 70,
+    EH_MODEL_INPUT_IS_ACTIVE = 71,
+    EH_MODEL_INPUT_LEVEL_NOW = 72,
+    EH_MODEL_INPUT_BLEED_COHERENCE = 73,
+    EH_MODEL_INPUT_BLEED_DELAY = 74,
+    EH_MODEL_INPUT_HAS_BLEED_SOURCE = 75,
+    EH_MODEL_INPUT_FAST_MEANS = 76,
+    EH_MODEL_INPUT_SLOW_MEANS = 86,
+    EH_MODEL_INPUT_LOUDNESS_VS_MEAN = 96,
+    EH_MODEL_INPUT_LOUDNESS_RANK = 97,
+    EH_MODEL_INPUT_SLOW_LOUDNESS = 98,
+    EH_MODEL_INPUT_COUNT = 99,
+    EH_MODEL_INPUT_MASKED_AT_EQUAL_LOUDNESS = 100,
+    EH_MODEL_INPUT_NOISE_ROOM = 101,
+    EH_MODEL_INPUT_HEARD = 102,
+    EH_MODEL_INPUT_IS_STEREO = 103,
+    EH_N_MODEL_INPUT = 104,
+};
+
+// Where each block of columns of what it is shown of all together begins.
+enum {
+    EH_MIX_INPUT_CHROMA = 0,
+    EH_MIX_INPUT_MEL_SUM = 12,
+    EH_MIX_INPUT_FLUX_SUM = 32,
+    EH_MIX_INPUT_ONSET_SHARE = 40,
+    EH_MIX_INPUT_LEVEL_NOW = 44,
+    EH_MIX_INPUT_LEVEL_FAST = 45,
+    EH_MIX_INPUT_ACTIVE_COUNT = 46,
+    EH_MIX_INPUT_ACTIVE_SHARE = 47,
+    EH_MIX_INPUT_NOVELTY_MEL = 48,
+    EH_MIX_INPUT_NOVELTY_CHROMA = 49,
+    EH_MIX_INPUT_NOVELTY_MEL_LONG = 50,
+    EH_MIX_INPUT_NOVELTY_CHROMA_LONG = 51,
+    EH_MIX_INPUT_CHANGE_ACTIVE = 52,
+    EH_MIX_INPUT_CHANGE_LEVEL = 53,
+    EH_MIX_INPUT_CHANGE_FLUX = 54,
+    EH_MIX_INPUT_CHANGE_CENTROID = 55,
+    EH_N_MIX_INPUT = 56,
+};
+
 // eq.{n}.type
 enum { EH_EQ_TYPE_BELL = 0, EH_EQ_TYPE_LOW_SHELF = 1, EH_EQ_TYPE_HIGH_SHELF = 2 };
 
@@ -351,7 +405,7 @@ typedef struct {
     float decay_db_per_s;  // dB/s: Fall of the envelope after the last onset, over its first 20 dB, smoothed over onsets; positive is falling.
     float brightness;  // ratio: Share of the power above 1.5 kHz.
     float roughness;  // ratio: Plomp-Levelt dissonance (Vassilakis) over the ten largest spectral peaks below 4.3 kHz, relative to their power.
-    float onset;  // ratio: 1 in the hop in which a note, hit or syllable begins, else 0.
+    float onset;  // ratio: 1 in the hop in which a note, hit or syllable begins and in the next, else 0: who looks every two hops sees each once.
     float loudness_momentary_lufs;  // LUFS: K-weighted loudness of the input over 400 ms, as one channel of a mix.
     float loudness_short_term_lufs;  // LUFS: The same over 3 s.
     float noise_floor_dbfs;  // dBFS: Minimum-following RMS: falls within 0.5 s, rises over 5 s, over 30 s while a tone holds.
@@ -365,6 +419,10 @@ typedef struct {
     float masked_fraction;  // ratio: Share of the channel's critical bands, weighted by their power, that the rest of the mix masks.
     float masked_by;  // index: Index of the channel that masks most of it, counted from 0; -1 when there is none.
 } eh_channel_features;
+
+typedef struct {
+    float chroma[12];  // ratio: Strength of each pitch class, C first, in the sum of the inputs from 65 Hz to 2 kHz; the largest is 1, silence 0.
+} eh_mix_features;
 
 typedef struct {
     float input_peak_dbfs;  // dBFS: Largest sample behind the trim since the last snapshot.

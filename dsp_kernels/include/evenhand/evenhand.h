@@ -3,6 +3,8 @@
 
 #include "align.h"
 #include "automix.h"
+#include "beat_tracker.h"
+#include "chroma.h"
 #include "convert.h"
 #include "delay.h"
 #include "drift.h"
@@ -14,5 +16,6 @@
 #include "limiter.h"
 #include "loudness.h"
 #include "meters.h"
+#include "model_input.h"
 #include "resampler.h"
 #include "reverb.h"
