@@ -53,7 +53,7 @@ def test_a_short_benchmark_reports_sane_figures_of_each_loop() -> None:
 
 def test_the_memory_of_both_processes_and_the_cost_of_a_period_are_reported() -> None:
     costs = bench("--frames", "128", "--channels", "2")[0]["costs"]
-    assert set(costs["memory"]) == {"engine", "control"}
+    assert set(costs["memory"]) == {"engine", "control", "web", "models"}
     assert all(8.0 < memory["rss_mb"] <= memory["peak_mb"] < 1000.0 for memory in costs["memory"].values())
     assert costs["period"]["periods_served"] > 0
     assert costs["period"]["service_p50_us"] <= costs["period"]["service_p9999_us"]

@@ -7,6 +7,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from . import web
+
+CONTROL_SIDE = ("control", "web", "models")
 GOALS_MB = {"engine": 64, "control": 250}
 PERIOD_GOAL = 0.5  # of a period, for the 99.99th percentile
 
@@ -78,7 +81,15 @@ def _show_costs(console: Console, costs: dict[str, Any]) -> None:
     )
     for name, memory in costs["memory"].items():
         console.print(
-            f"The {name} process: {memory['rss_mb']:.0f} MB resident, {memory['locked_mb']:.0f} MB locked; "
-            f"goal {GOALS_MB[name]} MB.",
+            f"The {name} process: {memory['rss_mb']:.0f} MB resident ({memory['share_mb']:.0f} with what is shared "
+            f"shared out), {memory['locked_mb']:.0f} MB locked.",
             highlight=False,
         )
+    control_side = [costs["memory"][name] for name in CONTROL_SIDE]
+    rss_mb, share_mb = (sum(m[key] for m in control_side) for key in ("rss_mb", "share_mb"))
+    console.print(
+        f"Goals: engine {GOALS_MB['engine']} MB; control with web and model {GOALS_MB['control']} MB: "
+        f"{rss_mb:.0f} MB resident, {share_mb:.0f} with what is shared shared out. Stand-ins: {web.TEXT}; for the "
+        "models NumPy and the network of the load, no runtime of theirs.",
+        highlight=False,
+    )
