@@ -58,7 +58,10 @@ def load_board(name_or_path: str | Path) -> Board:
         return _board(Table(text, _parse(path, text)), path)
     if text not in board_names():
         hint = near_misses(text, board_names())
-        raise BoardError(f"no board {quoted(text)}; {hint} A file of your own is named by its path, as ./venue.toml")
+        stop = "" if hint.endswith("?") else "."
+        raise BoardError(
+            f"no board {quoted(text)}; {hint}{stop} A file of your own is named by its path, as ./venue.toml"
+        )
     path = FOLDER / f"{text}.toml"
     return _board(Table(path.name, _parse(path, path.name)), path)
 

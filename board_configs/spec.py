@@ -112,6 +112,8 @@ class PreampSpec:
     pad_control: str | None
     phantom_control: str | None
     phantom_settle_ms: float  # how long a microphone stays muted after its phantom power was switched
+    is_pad_on: bool | None = None  # what the box switches it to when it starts; None leaves it as it is
+    is_phantom_on: bool | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -41,6 +41,11 @@ class Table:
         value = self._take(key, bool, "true or false", default)
         return bool(value)
 
+    def optional_flag(self, key: str) -> bool | None:
+        """Return true or false, or None where the file leaves it open."""
+        value = self._take(key, bool, "true or false", None)
+        return None if value is None else bool(value)
+
     def integer(self, key: str, low: int, high: int, default: Any = REQUIRED) -> Any:
         """Return a whole number from ``low`` to ``high``."""
         value = self._take(key, int, "a whole number", default)

@@ -105,11 +105,17 @@ def read_preamps(root: Table, cards: tuple[CardSpec, ...]) -> tuple[PreampSpec, 
     """Return one preamp a channel; a ``[[preamp]]`` table may describe several that differ in their number only."""
     used: dict[tuple[str, int], str] = {}
     preamps: list[PreampSpec] = []
+    phantom: dict[tuple[str, str], bool | None] = {}  # by switch: channels may share it
     for table in root.tables("preamp"):
         card = _card_of(table, cards)
         for preamp in _bank(table, card):
             _claim(table, used, card.key, preamp.channel, "another preamp")
             preamps.append(preamp)
+            if preamp.phantom_control is None:
+                continue
+            switch = (card.key, preamp.phantom_control)
+            if phantom.setdefault(switch, preamp.is_phantom_on) != preamp.is_phantom_on:
+                raise table.error(f'is_phantom_on of "{preamp.phantom_control}" is not the same everywhere it is named')
         table.close()
     return tuple(preamps)
 
@@ -126,12 +132,16 @@ def _bank(table: Table, card: CardSpec) -> list[PreampSpec]:
     low_db = table.number("min_gain_db", -60.0, 100.0, None)
     high_db = table.number("max_gain_db", -60.0, 100.0, None)
     settle_ms = table.number("phantom_settle_ms", 0.0, MAX_SETTLE_MS, DEFAULT_SETTLE_MS)
+    is_pad_on, is_phantom_on = table.optional_flag("is_pad_on"), table.optional_flag("is_phantom_on")
     if not channels or (gain, pad, phantom) == (None, None, None):
         raise table.error("a preamp needs channels and one of gain_control, pad_control, phantom_control")
     if (gain is None) != (low_db is None) or (gain is None) != (high_db is None):
         raise table.error("gain_control, min_gain_db and max_gain_db belong together")
     if gain is not None and not low_db < high_db:
         raise table.error(f"min_gain_db = {low_db:g} is not below max_gain_db = {high_db:g}")
+    for key, wish, control in (("is_pad_on", is_pad_on, pad), ("is_phantom_on", is_phantom_on, phantom)):
+        if wish is not None and control is None:
+            raise table.error(f"{key} needs {key.removeprefix('is_').removesuffix('_on')}_control to switch it with")
     for key, name in (("gain_control", gain), ("pad_control", pad)):
         if name is not None and len(channels) > 1 and "{channel}" not in name:
             raise table.error(f'{key} = "{name}" is the same for {len(channels)} channels; write {{channel}} in it')
@@ -145,6 +155,8 @@ def _bank(table: Table, card: CardSpec) -> list[PreampSpec]:
             pad_control=_numbered(pad, channel),
             phantom_control=_numbered(phantom, channel),
             phantom_settle_ms=settle_ms,
+            is_pad_on=is_pad_on,
+            is_phantom_on=is_phantom_on,
         )
         for channel in channels
     ]

@@ -255,6 +255,7 @@ int eh_engine_analyse_to(eh_engine *e, size_t tap_position) {
     for (size_t n; at < tap_position && (n = eh_tap_ring_peek(&e->taps, &input, &strip)) > 0; at += n) {
         if (n > tap_position - at) n = tap_position - at;
         n_hops += eh_features_process(&e->features, input, strip, e->n_tap_lanes, n);
+        eh_chroma_process(&e->chroma, input, e->n_tap_lanes, n);
         eh_tap_ring_consume(&e->taps, n);
     }
     eh_denormals_restore(control);
@@ -277,6 +278,8 @@ void eh_engine_process_in_step(eh_engine *e, const float *in, float *out, float 
 }
 
 const eh_channel_features *eh_engine_features(const eh_engine *e) { return eh_features_latest(&e->features); }
+
+void eh_engine_read_mix_features(const eh_engine *e, eh_mix_features *mix) { eh_chroma_read(&e->chroma, mix->chroma); }
 
 void eh_engine_set_mix_gain_bark(eh_engine *e, const float *gain_lin) {
     for (int ch = 0; ch < e->config.n_channels; ch++)

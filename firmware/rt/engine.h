@@ -44,7 +44,8 @@ int eh_engine_analyse(eh_engine *e);
 // process and analyse in turn, for frontends that have no second thread: files, null.
 void eh_engine_process_in_step(eh_engine *e, const float *in, float *out, float *channels, size_t n_frames);
 
-const eh_channel_features *eh_engine_features(const eh_engine *e);  // n_channels records, of the last hop
+const eh_channel_features *eh_engine_features(const eh_engine *e);           // n_channels records, of the last hop
+void eh_engine_read_mix_features(const eh_engine *e, eh_mix_features *mix);  // analysis thread: all inputs, as of now
 // Analysis thread: gain with which each critical band of each channel reaches the mix, (n_channels, EH_N_BARK).
 void eh_engine_set_mix_gain_bark(eh_engine *e, const float *gain_lin);
 void eh_engine_read_meters(eh_engine *e, eh_channel_meters *channels,

@@ -127,6 +127,7 @@ static eh_status lay_out(eh_engine *e, const eh_engine_config *c, arena_cursor *
         eh_meters_init(&e->output_meters, rate_hz, n_lanes),
         eh_meters_init(&e->bus_meters, rate_hz, EH_N_OUTPUTS),
         eh_features_init(&e->features, rate_hz, c->n_channels, features),
+        eh_chroma_init(&e->chroma, rate_hz),
     };
     return first_error(status, sizeof status / sizeof status[0]);
 }
@@ -205,6 +206,7 @@ void eh_engine_reset(eh_engine *e) {
     eh_meters_reset(&e->output_meters);
     eh_meters_reset(&e->bus_meters);
     eh_features_reset(&e->features);
+    eh_chroma_reset(&e->chroma);
     memset(e->n_bad, 0, sizeof e->n_bad);
     memset(e->n_clipped, 0, sizeof e->n_clipped);
     e->stats = (eh_engine_stats){.n_snapshots = e->stats.n_snapshots, .n_clamped = e->stats.n_clamped};

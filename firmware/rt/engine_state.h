@@ -60,6 +60,7 @@ struct eh_engine {
     eh_meters input_meters, output_meters, bus_meters;
     eh_tap_ring taps;
     eh_features features;
+    eh_chroma chroma;
 
     uint32_t n_bad[EH_MAX_LANES], n_clipped[EH_MAX_LANES];
     eh_engine_stats stats;

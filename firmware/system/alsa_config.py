@@ -9,31 +9,44 @@ from pathlib import Path
 from firmware.errors import EvenhandError
 
 CARD_PLUGIN = Path(__file__).parent.parent / "libasound_module_pcm_evenhand.so"
+CONTROL_PLUGIN = CARD_PLUGIN.with_name("libasound_module_ctl_evenhand.so")
 SYSTEM_CONFIG = Path("/usr/share/alsa/alsa.conf")
 FILE_NAME = "asound.conf"
 
 
-def alsa_config_text(cards: Mapping[str, Path], *, plugin: Path = CARD_PLUGIN) -> str:
+def alsa_config_text(
+    cards: Mapping[str, Path], controls: Mapping[str, Path] | None = None, *, plugin: Path = CARD_PLUGIN
+) -> str:
     """Return a configuration in which each name of ``cards`` opens the card in that file.
 
-    Where the system has one, its own configuration is included, so that its names keep working.
+    ``controls`` likewise are the preamps in those files. Where the system has one, its own configuration is included,
+    so that its names keep working.
     """
-    if not plugin.is_file():
-        raise EvenhandError(f"the virtual sound card is not built: {plugin.name} is missing; run `make build`")
+    for needed in (plugin, *([CONTROL_PLUGIN] if controls else ())):
+        if not needed.is_file():
+            raise EvenhandError(f"the virtual sound card is not built: {needed.name} is missing; run `make build`")
     lines = [f"<{SYSTEM_CONFIG}>"] if SYSTEM_CONFIG.is_file() else []
     lines.append(f"pcm_type.evenhand {{ lib {_quoted(plugin)} }}")
-    for name, path in cards.items():
-        if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name):
-            raise EvenhandError(f"{name!r} cannot name a sound card; use letters, digits and _, a letter first")
-        lines.append(f"pcm.{name} {{ type evenhand path {_quoted(path)} }}")
+    lines += [f"pcm.{_name(name)} {{ type evenhand path {_quoted(path)} }}" for name, path in cards.items()]
+    if controls:
+        lines.append(f"ctl_type.evenhand {{ lib {_quoted(CONTROL_PLUGIN)} }}")
+        lines += [f"ctl.{_name(name)} {{ type evenhand file {_quoted(path)} }}" for name, path in controls.items()]
     return "\n".join(lines) + "\n"
 
 
-def write_alsa_config(folder: Path, cards: Mapping[str, Path], *, plugin: Path = CARD_PLUGIN) -> Path:
+def write_alsa_config(
+    folder: Path, cards: Mapping[str, Path], controls: Mapping[str, Path] | None = None, *, plugin: Path = CARD_PLUGIN
+) -> Path:
     """Write :func:`alsa_config_text` into ``folder`` and return the file, which ``ALSA_CONFIG_PATH`` is to name."""
     path = folder / FILE_NAME
-    path.write_text(alsa_config_text(cards, plugin=plugin))
+    path.write_text(alsa_config_text(cards, controls, plugin=plugin))
     return path
+
+
+def _name(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name):
+        raise EvenhandError(f"{name!r} cannot name a sound card; use letters, digits and _, a letter first")
+    return name
 
 
 def _quoted(path: Path) -> str:

@@ -16,7 +16,7 @@ from ..errors import EvenhandError
 
 DROP_IN = "board.conf"
 # The engine's two real-time threads go to their own cores by themselves; this is for the rest of its process.
-SERVICES = ("evenhand-engine", "evenhand-control", "evenhand-recorder")
+SERVICES = ("evenhand-engine", "evenhand-control", "evenhand-preamps", "evenhand-recorder")
 
 
 def drop_in_text(board: Board) -> str:

@@ -1,8 +1,8 @@
-"""Preamps through ALSA's mixer: gain, pad and phantom power, safely switched, and turned by hands other than ours."""
+"""Preamps through ALSA's mixer: gain, pad and phantom power, set by the box and turned by hands other than ours."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -12,14 +12,9 @@ from firmware.errors import EvenhandError
 
 from .elements import Element
 
-# Longer than the ramp of the mixer's mute, 20 ms, and a period: the channel is silent before anything clicks.
-MUTE_LEAD_MS = 40.0
-PAD_SETTLE_MS = 100.0  # our choice: a relay bounces for a few ms, and the step of gain rings through the high-pass
-
 FIELDS = ("gain_db", "is_pad_on", "is_phantom_on")
 
 Place = tuple[str, int]  # key of the card, capture channel from 1
-Mute = Callable[[tuple[Place, ...], float], None]  # mutes those channels for that many ms, beginning now
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,31 +30,22 @@ class PreampState:
 class PreampChange:
     """A preamp that is not as it was, or not as it was asked to be.
 
-    ``is_ours`` if it only did what it was asked; ``refused`` names the fields that the card did not change.
+    ``by_hand`` names the fields that another hand changed, ``refused`` those that the card did not change.
     """
 
     card: str
     channel: int
     before: PreampState
     after: PreampState
-    is_ours: bool
+    by_hand: tuple[str, ...]
     refused: tuple[str, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Switching:
-    """A switch that waits until the channels are mute."""
-
-    due_s: float
-    field: str
-    is_on: bool
-    places: tuple[Place, ...]  # that share the switch
 
 
 class Preamps:
     """The preamps of a board. A context manager: the controls are open inside the ``with`` block.
 
-    Nothing here waits. Switching mutes the channel first and happens in a later ``step``.
+    Nothing here mutes: whoever switches a pad or phantom power has made the channels silent before. A driver
+    may hold up any call for as long as its bus does.
 
     Parameters
     ----------
@@ -67,8 +53,6 @@ class Preamps:
         The preamps; those on cards without a control in ``ctls`` are left out.
     ctls
         ALSA control by key of the card, as ``BoardCard.ctl``.
-    mute
-        Called with the channels that are about to click and for how many milliseconds.
 
     Raises
     ------
@@ -76,13 +60,10 @@ class Preamps:
         When a control does not exist or cannot do what the board says.
     """
 
-    def __init__(self, specs: Iterable[PreampSpec], ctls: Mapping[str, str], mute: Mute) -> None:
-        self._mute = mute
+    def __init__(self, specs: Iterable[PreampSpec], ctls: Mapping[str, str]) -> None:
         self._elements: dict[tuple[str, str], Element] = {}
         self._specs: dict[Place, PreampSpec] = {}
-        self._waiting: dict[tuple[str, str], _Switching] = {}  # by card and control
         self._asked: dict[tuple[Place, str], object] = {}  # what the cards made of our wishes since the last step
-        self.on_wish: Callable[[], None] = lambda: None  # called when ``next_due_s`` may have changed
         try:
             for spec in specs:
                 if spec.card in ctls:
@@ -107,7 +88,7 @@ class Preamps:
         self.close()
 
     def close(self) -> None:
-        """Let go of the controls; they stay as they are. What was to be switched and is not yet is dropped."""
+        """Let go of the controls; they stay as they are."""
         for element in self._elements.values():
             element.close()
         self._elements.clear()
@@ -135,40 +116,33 @@ class Preamps:
         self._asked[(card, channel), "gain_db"] = got_db
         return got_db
 
-    def set_pad(self, card: str, channel: int, is_on: bool, now_s: float) -> None:
-        """Mute the channel, and switch its pad in the ``step`` that comes ``MUTE_LEAD_MS`` after ``now_s``."""
-        self._switch(self._spec(card, channel), "pad_control", "is_pad_on", is_on, now_s, PAD_SETTLE_MS)
+    def set_pad(self, card: str, channel: int, is_on: bool) -> None:
+        """Switch the pad; it clicks."""
+        self._switch(self._spec(card, channel), "pad_control", "is_pad_on", is_on)
 
-    def set_phantom(self, card: str, channel: int, is_on: bool, now_s: float) -> None:
-        """Likewise for phantom power; channels that share the switch are muted with it."""
-        spec = self._spec(card, channel)
-        self._switch(spec, "phantom_control", "is_phantom_on", is_on, now_s, spec.phantom_settle_ms)
+    def set_phantom(self, card: str, channel: int, is_on: bool) -> None:
+        """Switch phantom power, of all channels that share the switch; it thumps."""
+        self._switch(self._spec(card, channel), "phantom_control", "is_phantom_on", is_on)
 
-    def _switch(self, spec: PreampSpec, control: str, field: str, is_on: bool, now_s: float, settle_ms: float) -> None:
+    def _switch(self, spec: PreampSpec, control: str, field: str, is_on: bool) -> None:
         element, name = self._control(spec, control), getattr(spec, control)
-        self._waiting.pop((spec.card, name), None)  # the newest wish counts
-        if element.is_on() != is_on:
-            places = tuple(p for p, s in self._specs.items() if s.card == spec.card and getattr(s, control) == name)
-            self._mute(places, MUTE_LEAD_MS + settle_ms)
-            self._waiting[spec.card, name] = _Switching(
-                due_s=now_s + MUTE_LEAD_MS / 1000.0, field=field, is_on=is_on, places=places
-            )
-        self.on_wish()
+        if element.is_on() == is_on:
+            return
+        element.switch(is_on)
+        for place, other in self._specs.items():
+            if place[0] == spec.card and getattr(other, control) == name:
+                self._asked[place, field] = is_on
 
     # -------------------------------------------------------------------------------------------------- noticing
 
-    def step(self, now_s: float) -> tuple[PreampChange, ...]:
-        """Switch what is due, hear what the cards have to say, and return what has changed.
+    def step(self) -> tuple[PreampChange, ...]:
+        """Hear what the cards have to say, and return what has changed.
 
         Raises
         ------
         EvenhandError
             When a card is gone; close this and open another when it is back.
         """
-        for key, switching in [(k, s) for k, s in self._waiting.items() if s.due_s <= now_s]:
-            del self._waiting[key]
-            self._elements[key].switch(switching.is_on)
-            self._asked.update(((place, switching.field), switching.is_on) for place in switching.places)
         for element in self._elements.values():
             element.refresh()
         changes = tuple(change for place in self._specs if (change := self._compare(place)))
@@ -183,19 +157,14 @@ class Preamps:
         refused = tuple(f for f, wish in asked.items() if getattr(after, f) != wish and f not in changed)
         if not changed and not refused:
             return None
-        is_ours = all(f in asked and asked[f] == getattr(after, f) for f in changed)
+        by_hand = tuple(f for f in changed if f not in asked or asked[f] != getattr(after, f))
         card, channel = place
-        return PreampChange(card=card, channel=channel, before=before, after=after, is_ours=is_ours, refused=refused)
+        return PreampChange(card=card, channel=channel, before=before, after=after, by_hand=by_hand, refused=refused)
 
     @property
     def file_descriptors(self) -> tuple[int, ...]:
         """What becomes readable when somebody turns a knob."""
         return tuple(fd for element in self._elements.values() for fd in element.file_descriptors)
-
-    @property
-    def next_due_s(self) -> float | None:
-        """When the next switch waits to be turned."""
-        return min((switching.due_s for switching in self._waiting.values()), default=None)
 
     # --------------------------------------------------------------------------------------------------- inside
 

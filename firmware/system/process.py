@@ -6,11 +6,28 @@ import argparse
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from firmware.errors import EvenhandError
 
 from .parent import end_with_parent
+
+
+@contextmanager
+def deaf() -> Iterator[None]:
+    """Hear no signal to end while processes end in order: a second Ctrl-C would leave half of them behind."""
+    if threading.current_thread() is not threading.main_thread():  # which never hears one
+        yield
+        return
+    before = {
+        number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def serve(

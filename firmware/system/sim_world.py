@@ -23,9 +23,11 @@ from firmware.sessions import Session, open_session
 
 from .alsa_config import write_alsa_config
 from .virtual_card import VirtualCard
+from .virtual_controls import VirtualControls, controls_of
 from .virtual_tape import CardPlayer
 
-PCM = "evenhand_sim"
+PCM = CTL = "evenhand_sim"
+PANEL = "panel"  # file of the preamps' controls
 BLOCK_FRAMES = 4800
 TICKS_PER_S = 50
 TAIL_S = 0.25  # after the last frame of the session: what is still in the mixer comes out
@@ -69,7 +71,9 @@ class SimWorld:
         self._period_frames, self._formats = board.audio.period_frames, board.audio.formats
         self._stop = threading.Event()
         self._stack = ExitStack()
-        self.pcm = PCM
+        self._preamps = board.preamps
+        self.panel: VirtualControls | None = None  # where a hand may turn knobs
+        self.pcm, self.ctl = PCM, CTL
         self.waited_s = 0.0  # that the clock waited for the box
         self.trouble = ""
 
@@ -86,7 +90,11 @@ class SimWorld:
                 recorder=False,
             )
         )
-        self.environment = {"ALSA_CONFIG_PATH": str(write_alsa_config(self._runtime, {PCM: self._path}))}
+        panel = self._runtime / PANEL
+        if self._preamps:
+            self.panel = self._stack.enter_context(VirtualControls(panel, controls_of(self._preamps)))
+        controls = {CTL: panel} if self.panel else {}
+        self.environment = {"ALSA_CONFIG_PATH": str(write_alsa_config(self._runtime, {PCM: self._path}, controls))}
         return self
 
     def __exit__(
@@ -128,6 +136,7 @@ class SimWorld:
                 elif behind_s * rate_hz < period:
                     self._stop.wait(period / rate_hz - behind_s)
                     continue
+                self._amplify()
                 n_moved = self.card.run(period, step_frames=period)
                 if n_moved == 0:
                     self._stop.wait(period / rate_hz)  # the tape is late, or nobody has started the card yet
@@ -137,6 +146,14 @@ class SimWorld:
                 frame += n_moved
         except EvenhandError as error:
             self.trouble = str(error)
+
+    def _amplify(self) -> None:
+        """Let the card's gain controls do what they say; at 0 dB the session plays as it was recorded."""
+        if self.panel is None:
+            return
+        for spec, gain_db in self.panel.gains_db(self._preamps):
+            if spec.channel <= self.setup.n_card_inputs:
+                self.card.set_preamp_gain_db(spec.channel - 1, gain_db)
 
     def _wait_for(self, is_control_behind: Callable[[], bool]) -> None:
         until_s = time.monotonic() + CONTROL_PATIENCE_S

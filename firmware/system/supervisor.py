@@ -14,15 +14,16 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Self
+from typing import IO, Self
 
 FIRST_PAUSE_S, LAST_PAUSE_S = 0.0, 0.25  # with the half second of a start, sound is back within one
 STABLE_S = 5.0  # a process that lived so long is started again without a pause
 STOP_S = 5.0  # to end by itself; then it is killed
 N_LINES = 200  # of what a child said
+MAX_LINE_CHARACTERS = 4000
 LISTEN_S = 0.5  # for the last words of one that ended; longer only if a process of its own keeps the pipe open
 
 
@@ -160,13 +161,22 @@ class Supervisor:
     def _listen(self, child: Child, process: subprocess.Popen[str]) -> None:
         assert process.stderr is not None
         with process.stderr:
-            for line in process.stderr:
-                child.lines.append(line.rstrip())
-                self._tell(child.name, line.rstrip())
+            for line in _bounded_lines(process.stderr):
+                child.lines.append(line)
+                self._tell(child.name, line)
 
     def _say(self, child: Child, text: str) -> None:
         child.lines.append(text)
         self._tell(child.name, text)
+
+
+def _bounded_lines(stream: IO[str]) -> Iterator[str]:
+    """Yield lines, of each no more than ``MAX_LINE_CHARACTERS``: a child that writes without end takes no memory."""
+    is_rest = False
+    while part := stream.readline(MAX_LINE_CHARACTERS):
+        if not is_rest:
+            yield part.rstrip()
+        is_rest = not part.endswith("\n")
 
 
 def python(module: str, *arguments: object) -> list[str]:

@@ -248,6 +248,12 @@ class VirtualCard:
             raise EvenhandError(f"{self.path}: a card can offer fewer channels than it was made with, not more")
         self._lib.eh_world_set_offer(self._world, self._formats, n_capture, n_playback)
 
+    def set_preamp_gain_db(self, channel: int, gain_db: float) -> None:
+        """Turn the preamp of a capture channel, from 0: so much louder is the tape from the next read on."""
+        if not 0 <= channel < self.n_capture:
+            raise EvenhandError(f"{self.path}: no capture channel {channel} has a preamp; there are {self.n_capture}")
+        self._lib.eh_world_set_preamp_gain(self._world, channel, 10.0 ** (gain_db / 20.0))
+
     def schedule(self, direction: Direction, faults: Iterable[tuple[int, Fault, int]]) -> None:
         """Let faults (card frame, kind, amount in frames) befall a running stream, at its first look from then on.
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
-import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -14,8 +13,6 @@ from typing import Self
 from board_configs.board import PreampSpec
 from firmware.errors import EvenhandError
 
-SOURCE = Path(__file__).parents[1] / "rt" / "virtual_card" / "ctl_evenhand.c"
-COMPILE_FLAGS = ("-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-DPIC", "-fPIC", "-shared")
 # The file, as ctl_evenhand.c reads it: magic, number of controls, how often the plug moved; then a record a control.
 HEADER = struct.Struct("<8sii")
 RECORD = struct.Struct("<44s7i")
@@ -59,6 +56,7 @@ class VirtualControls:
         self._controls = {c.name: (index, c) for index, c in enumerate(controls)}
         if not 1 <= len(self._controls) <= MAX_CONTROLS:
             raise EvenhandError(f"{path}: {len(self._controls)} controls; a virtual card has 1 to {MAX_CONTROLS}")
+        self._amplified: dict[str, int] = {}  # values that ``gains_db`` told
         self._n_plugs = 1  # odd: it is in
         records = [_record(c) for _index, c in self._controls.values()]
         path.write_bytes(HEADER.pack(MAGIC, len(records), self._n_plugs) + b"".join(records))
@@ -75,7 +73,7 @@ class VirtualControls:
 
     @property
     def ctl(self) -> str:
-        """The ALSA name of the control, for programs that know ``alsa_config``."""
+        """The ALSA name of the control where ``ctl.evenhand`` takes a file."""
         return f"evenhand:{self.path}"
 
     def get(self, name: str) -> int:
@@ -89,6 +87,18 @@ class VirtualControls:
             raise ValueError(f"{name} = {value}; it has 0 to {_n_steps(control)}")
         os.pwrite(self._fd, value.to_bytes(4, "little", signed=True), self._offset(name))
 
+    def gains_db(self, preamps: Iterable[PreampSpec]) -> Iterator[tuple[PreampSpec, float]]:
+        """Yield those of ``preamps`` whose gain is not what it was when this was asked last; all of them at first."""
+        values = os.pread(self._fd, HEADER.size + len(self._controls) * RECORD.size, 0)
+        for spec in preamps:
+            if spec.gain_control is None:
+                continue
+            offset = self._offset(spec.gain_control)
+            value = int.from_bytes(values[offset : offset + 4], "little", signed=True)
+            if self._amplified.get(spec.gain_control) != value:
+                self._amplified[spec.gain_control] = value
+                yield spec, (self._controls[spec.gain_control][1].min_db or 0) + value
+
     def plug(self, *, is_in: bool) -> None:
         """Pull the plug or put it back; handles that were open stay dead, as with a real card."""
         if is_in != bool(self._n_plugs % 2):
@@ -97,24 +107,6 @@ class VirtualControls:
 
     def _offset(self, name: str) -> int:
         return HEADER.size + self._controls[name][0] * RECORD.size + VALUE_OFFSET
-
-
-def build_plugin(directory: Path, *, compiler: str = "cc", flags: tuple[str, ...] = ()) -> Path:
-    """Compile the plug-in into ``directory`` and return it."""
-    library = directory / "libasound_module_ctl_evenhand.so"
-    command = [compiler, *COMPILE_FLAGS, *flags, str(SOURCE), "-o", str(library), "-lasound"]
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode != 0:
-        raise EvenhandError(f"{compiler} could not build {library.name}: {done.stderr.strip()}")
-    return library
-
-
-def alsa_config(library: Path) -> str:
-    """Return the lines of an ALSA configuration that make ``evenhand:FILE`` a control."""
-    return (
-        f'ctl_type.evenhand {{ lib "{library}" }}\n'
-        "ctl.evenhand { @args [ FILE ] @args.FILE { type string } type evenhand file $FILE }\n"
-    )
 
 
 def _n_steps(control: VirtualControl) -> int:

@@ -131,6 +131,22 @@ def test_an_hour_of_drift_is_bridged_without_a_gap(second_ppm: float) -> None:
 
 
 @pytest.mark.soak
+@pytest.mark.parametrize(("main_ppm", "second_ppm"), [(0, 200), (0, -200), (200, -200)])
+def test_a_minute_of_drift_costs_no_xrun(main_ppm: float, second_ppm: float) -> None:
+    """The promise for half a minute of real time, without the wall: here no host can stall, so none is excused."""
+    with (
+        crossed(main_ppm, second_ppm) as rig,
+        both_started(rig, sends_only(["Main", "Second"], {0: 0, 1: 1})) as segment,
+    ):
+        run_with_stalls(rig, 60, seed=11)
+        assert_undisturbed(segment)
+        status = segment.status()
+    drift_ppm = ((1 + second_ppm * 1e-6) / (1 + main_ppm * 1e-6) - 1) * 1e6
+    assert abs(status.secondary_ppm - drift_ppm) < 5
+    assert status.counters["periods_lost"] == 0
+
+
+@pytest.mark.soak
 def test_on_the_machines_own_clock_nothing_is_lost_that_the_cards_did_not_lose() -> None:
     """Half a minute of real time. A host that stalls costs xruns, which are told and not held against the bridge."""
     rig = TwoCardRig(

@@ -18,6 +18,7 @@ static void observe(eh_live *l, const eh_tick *tick) {
     memcpy(observation->buses, tick->buses, sizeof observation->buses);
     memcpy(observation->channels, tick->channels, sizeof observation->channels);
     memcpy(observation->features, eh_engine_features(l->engine), n_channels * sizeof observation->features[0]);
+    eh_engine_read_mix_features(l->engine, &observation->mix);
     eh_segment_put_observation(l->segment, observation);
 }
 

@@ -10,7 +10,7 @@
 #include "engine.h"
 
 enum {
-    EH_SEGMENT_VERSION = 2,
+    EH_SEGMENT_VERSION = 3,
     EH_N_OBSERVATIONS = 64,  // 1.3 s of ticks
     EH_N_EVENTS = 1024,
     EH_N_NOTEBOOKS = 3,
@@ -30,6 +30,7 @@ typedef struct {
     eh_bus_meters buses[12];
     eh_channel_meters channels[32];
     eh_channel_features features[32];
+    eh_mix_features mix;
 } eh_observation;
 
 typedef enum {

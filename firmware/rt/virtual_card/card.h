@@ -16,7 +16,7 @@
 #define EH_CARD_ARMED_START INT64_C(-1)  // playback that was started and begins in the frame in which capture starts
 
 enum {
-    EH_CARD_VERSION = 1,
+    EH_CARD_VERSION = 2,
     EH_CARD_MAX_CHANNELS = 64,
     EH_CARD_MIN_RING_FRAMES = 1024,
     EH_CARD_MAX_RING_FRAMES = 1 << 20,
@@ -100,6 +100,9 @@ typedef struct {
     _Atomic int64_t fed_frame, taken_frame;  // world: the tape and the recorder
     _Alignas(64) _Atomic uint32_t n_news;    // a futex: counts what a waiting world wants to hear
     _Atomic uint32_t world_waits;
+    // What the preamps make of the tape, as it is read; the world turns them.
+    _Atomic int32_t has_preamps;
+    _Atomic float preamp_gain_lin[EH_CARD_MAX_CHANNELS];
     eh_card_direction direction[EH_CARD_DIRECTIONS];
 } eh_card_header;
 

@@ -16,6 +16,18 @@ static void mix_cable(const eh_stream *s, int64_t frame, int32_t *row) {
     }
 }
 
+// What a preamp makes of the tape: louder, and clipped where its converter would.
+static void amplify(const eh_card *c, const int32_t *tape, int32_t *out, int64_t n_frames) {
+    const int64_t n_channels = c->n_channels[EH_CARD_CAPTURE];
+    for (int64_t ch = 0; ch < n_channels; ch++) {
+        const double gain_lin = atomic_load_explicit(&c->shared->preamp_gain_lin[ch], memory_order_relaxed);
+        for (int64_t at = ch; at < n_frames * n_channels; at += n_channels) {
+            const double sample = tape[at] * gain_lin;
+            out[at] = sample >= INT32_MAX ? INT32_MAX : sample > INT32_MIN ? (int32_t)sample : INT32_MIN;
+        }
+    }
+}
+
 static void capture(eh_stream *s, const snd_pcm_channel_area_t *areas, snd_pcm_uframes_t offset, int64_t frame,
                     int64_t n_frames) {
     const eh_card *c = &s->card;
@@ -33,6 +45,11 @@ static void capture(eh_stream *s, const snd_pcm_channel_area_t *areas, snd_pcm_u
         } else if (frame < fed) {
             n = eh_at_most(eh_at_most(n, fed - frame), c->ring_frames - slot);
             frames = c->ring[EH_CARD_CAPTURE] + slot * c->n_channels[EH_CARD_CAPTURE];
+            if (atomic_load_explicit(&c->shared->has_preamps, memory_order_acquire)) {
+                n = eh_at_most(n, EH_STREAM_CHUNK_FRAMES);
+                amplify(c, frames, s->chunk, n);
+                frames = s->chunk;
+            }
         }
         n = eh_at_least(n, 1);  // whatever a damaged file says, this comes to an end
         eh_samples_out(&s->samples, frames, areas, offset, (snd_pcm_uframes_t)n);

@@ -246,6 +246,14 @@ int64_t eh_world_run(eh_world *w, int64_t n_frames, int64_t step_frames, int mas
 
 // ----------------------------------------------------------------------------------------------------------- faults
 
+void eh_world_set_preamp_gain(eh_world *w, int channel, float gain_lin) {
+    eh_card_header *h = w->card.shared;
+    if (!atomic_load(&h->has_preamps))
+        for (int ch = 0; ch < EH_CARD_MAX_CHANNELS; ch++) atomic_store(&h->preamp_gain_lin[ch], 1.0f);
+    atomic_store(&h->preamp_gain_lin[channel], gain_lin);
+    atomic_store(&h->has_preamps, 1);
+}
+
 void eh_world_set_offer(eh_world *w, int formats, int n_capture, int n_playback) {
     atomic_store(&w->card.shared->formats, formats);
     atomic_store(&w->card.shared->n_offered_channels[EH_CARD_CAPTURE], n_capture);

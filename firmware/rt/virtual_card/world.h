@@ -57,6 +57,8 @@ int eh_world_wait_for_rest(eh_world *w, int mask, int64_t timeout_ns);
 int eh_world_wait_for_start(eh_world *w, int mask, int64_t timeout_ns);
 
 void eh_world_set_ppm(eh_world *w, double ppm);
+// What the preamp of a capture channel makes of the tape from the next read on; the others play it as it is.
+void eh_world_set_preamp_gain(eh_world *w, int channel, float gain_lin);
 void eh_world_set_offer(eh_world *w, int formats, int n_capture, int n_playback);
 // frame < 0 is now. 0, or -1 out of order, -2 already so, -3 the log is full, -4 a wall clock cannot plan a new rate.
 int eh_world_plug(eh_world *w, int64_t frame, int is_plugged, int disguise, int sample_rate_hz);
