@@ -1,0 +1,285 @@
+"""Drum kits, hit by hit: recorded kits in folders, drum sets of sound fonts, and drums of our own."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+import soxr
+from numpy.typing import NDArray
+
+from model_compression.data import soundfont_player
+from model_compression.data.composer_song import Note
+from model_compression.data.drum_synthesis import N_KITS, struck
+from model_compression.data.performance import SAMPLE_RATE_HZ
+
+Audio = NDArray[np.float32]
+PIECE_OF_KEY = {
+    35: "kick",
+    36: "kick",
+    37: "snare",
+    38: "snare",
+    39: "percussion",
+    40: "snare",
+    41: "tom",
+    43: "tom",
+    45: "tom",
+    47: "tom",
+}
+PIECE_OF_KEY |= {
+    48: "tom",
+    50: "tom",
+    42: "hihat",
+    44: "hihat",
+    46: "hihat",
+    49: "cymbal",
+    51: "cymbal",
+    52: "cymbal",
+    53: "cymbal",
+    55: "cymbal",
+    57: "cymbal",
+    59: "cymbal",
+}
+PIECES = ("kick", "snare", "hihat", "tom", "cymbal")
+# Which instruments of a kit's own list may sound for a General MIDI key; tried in order.
+NAMES: dict[int, tuple[str, ...]] = {
+    36: (r"kick|bass ?drum|thump|djembe\d bass|dununba.*head hit",),
+    38: (r"snare(?!.*roll)", r"slap"),
+    37: (r"stick|rim|clave|wood", r"snare"),
+    39: (r"clap|snap", r"slap"),
+    42: (r"(closed|cl\b|chh|hat low).*", r"hat|hh"),
+    46: (r"hat.*op|open|ohh", r"hat|hh"),
+    44: (r"pedal|pd\b|foot|semi", r"closed|cl\b"),
+    49: (r"crash|china|splash", r"cymbal|ride"),
+    51: (r"ride(?!.*(bell|cup))", r"cymbal|crash"),
+    50: (r"tom.*hi|tom ?1|tomhi|^tom$", r"tom|bongo hi|djembe\d tone"),
+    47: (r"tom.*mid|tom ?2", r"tom|bongo lo|djembe\d tone"),
+    43: (r"tom.*(low|floor)|floor", r"tom|bongo lo|sangban.*head"),
+    70: (r"maraca|shak", r"bell mute|tamb"),
+    54: (r"tamb", r"bell"),
+    63: (r"bongo hi|conga.*1|djembe\d slap|cajon slap", r"conga|agogo high|bell"),
+    64: (r"bongo lo|conga.*2|djembe\d tone|cajon thump", r"conga|agogo low|bell"),
+    56: (r"cowbell|agogo", r"bell"),
+}
+MAX_HIT_S = 4.0
+SHARES = {
+    "acoustic": (0.45, 0.35, 0.2),
+    "electronic": (0.3, 0.15, 0.55),
+    "percussion": (0.4, 0.35, 0.25),
+}  # recorded, fonts, own
+LOUDNESS_STEPS = 6
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kit:
+    """One drum set; ``source`` is a folder, a font with bank and program, or a number of our own drums."""
+
+    name: str
+    style: str
+    split: str
+    ingredient: str
+    source: Path | tuple[str, int, int] | int
+
+
+@cache
+def kits() -> tuple[Kit, ...]:
+    """Every kit of every split."""
+    table = tomllib.loads((Path(__file__).parent / "drum_kits.toml").read_text())
+    root, ingredient = Path(table["hydrogen"]["root"]), table["hydrogen"]["ingredient"]
+    found = [
+        Kit(
+            name=f"hydrogen.{k['folder']}",
+            style=k["style"],
+            split=k["split"],
+            ingredient=ingredient,
+            source=root / k["folder"],
+        )
+        for k in table["hydrogen"]["kits"]
+    ]
+    for font in table["font"]:
+        bank, stem = 0 if font.get("lone") else 128, Path(font["path"]).stem
+        found += [
+            Kit(
+                name=f"{stem}.{style}.{program}",
+                style=style,
+                split=font["split"],
+                ingredient=font["ingredient"],
+                source=(font["path"], bank, program),
+            )
+            for style, programs in font["programs"].items()
+            for program in programs
+        ]
+    for number in range(N_KITS):
+        style = ("acoustic", "electronic", "electronic", "percussion")[number % 4]
+        split = "test" if (number // 4) % 4 == 3 else "train"
+        found.append(
+            Kit(
+                name=f"drum_synthesis.{number:02d}", style=style, split=split, ingredient="own-synthesis", source=number
+            )
+        )
+    return tuple(found)
+
+
+def choose(rng: np.random.Generator, split: str, style: str) -> Kit:
+    """Draw a kit of a style; ``valid`` draws from what ``train`` has."""
+    fits = [k for k in kits() if k.split == ("test" if split == "test" else "train") and k.style == style]
+    recorded = [k for k in fits if isinstance(k.source, Path)]
+    fonts = [k for k in fits if isinstance(k.source, tuple)]
+    own = [k for k in fits if isinstance(k.source, int)]
+    pool = (recorded, fonts, own)[int(rng.choice(3, p=SHARES[style]))]
+    return pool[int(rng.integers(len(pool)))]
+
+
+def has(kit: Kit, key: int) -> bool:
+    """Whether a kit sounds for a drum key."""
+    if isinstance(kit.source, Path):
+        return bool(_instruments_for(kit.source, key))
+    return len(_hit(kit, key, LOUDNESS_STEPS - 1, 0)) > 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tuning:
+    """How a kit stands this time: pitch ratio, damping time and which of several like instruments, by key."""
+
+    ratio: dict[int, float]
+    damping_s: dict[int, float]
+    pick: int
+
+
+def tuning(rng: np.random.Generator) -> Tuning:
+    """Draw a tuning."""
+    whole = rng.normal(0.0, 1.0)
+    keys = sorted({*PIECE_OF_KEY, *NAMES})
+    return Tuning(
+        ratio={k: float(2 ** ((whole + rng.normal(0.0, 0.7)) / 12)) for k in keys},
+        damping_s={k: float(rng.uniform(0.12, 0.5)) if rng.random() < 0.25 else 9.0 for k in keys},
+        pick=int(rng.integers(1 << 16)),
+    )
+
+
+def hits(rng: np.random.Generator, kit: Kit, tuned: Tuning, notes: tuple[Note, ...], n_frames: int) -> Audio:
+    """Sound of hits on a kit.
+
+    Returns
+    -------
+    ``(n_frames, 2)`` float32. An open hi-hat stops when a closed one sounds.
+    """
+    out = np.zeros((n_frames, 2), np.float32)
+    made: dict[tuple[int, int], Audio] = {}
+    chokes = sorted(n.begin_s for n in notes if int(n.pitch) in (42, 44))
+    for note in notes:
+        key, at = int(note.pitch), round(note.begin_s * SAMPLE_RATE_HZ)
+        loud = min(LOUDNESS_STEPS - 1, int(note.velocity * LOUDNESS_STEPS))
+        if (key, loud) not in made:
+            made[key, loud] = _tuned(
+                _hit(kit, key, loud, tuned.pick), tuned.ratio.get(key, 1.0), tuned.damping_s.get(key, 9.0)
+            )
+        sound = made[key, loud]
+        if key == 46:
+            stop_s = next((c for c in chokes if c > note.begin_s + 0.02), note.begin_s + MAX_HIT_S)
+            keep = round((stop_s - note.begin_s + 0.01) * SAMPLE_RATE_HZ)
+            if keep < len(sound):
+                sound = sound[:keep] * np.minimum(1.0, np.arange(keep, 0, -1) / 480.0).astype(np.float32)[:, None]
+        sound = sound[: max(0, n_frames - at)]
+        level = np.float32((0.25 + 0.75 * note.velocity**1.5) * rng.uniform(0.92, 1.04))
+        out[at : at + len(sound)] += level * sound
+    return out
+
+
+def _tuned(sound: Audio, ratio: float, damping_s: float) -> Audio:
+    if abs(ratio - 1) > 0.003:
+        sound = soxr.resample(sound, SAMPLE_RATE_HZ / ratio, SAMPLE_RATE_HZ, quality="MQ").astype(np.float32)
+    if damping_s < 5:
+        t = np.arange(len(sound)) / SAMPLE_RATE_HZ
+        sound = sound * np.exp(-np.maximum(0.0, t - 0.05) / damping_s).astype(np.float32)[:, None]
+    return sound
+
+
+@lru_cache(maxsize=256)
+def _hit(kit: Kit, key: int, loud: int, pick: int) -> Audio:
+    """One hit at one of the loudness steps, ``(n_frames, 2)``, peak 1 or silence where the kit has no such piece."""
+    velocity = (loud + 0.5) / LOUDNESS_STEPS
+    if isinstance(kit.source, int):
+        sound = struck(kit.source, key, velocity, pick % 3)
+    elif isinstance(kit.source, tuple):
+        font, bank, program = kit.source
+        note = Note(begin_s=0.0, length_s=2.0, pitch=key, velocity=velocity)
+        sound = soundfont_player.render(
+            font, bank, program, (note,), int(MAX_HIT_S * SAMPLE_RATE_HZ), soundfont_player.Gesture()
+        )
+    else:
+        sound = _recorded(kit.source, key, velocity, pick)
+    sound = sound - sound[-2000:].mean(axis=0) if len(sound) > 4000 else sound
+    peak = float(np.abs(sound).max()) if len(sound) else 0.0
+    if peak < 1e-5:
+        return np.zeros((1, 2), np.float32)
+    heard = np.flatnonzero(np.abs(sound).max(axis=1) > peak * 2e-4)
+    sound = sound[max(0, int(np.flatnonzero(np.abs(sound).max(axis=1) > peak * 0.01)[0]) - 24) : heard[-1] + 1] / peak
+    n_fade = min(len(sound), 960)
+    sound[-n_fade:] *= np.linspace(1, 0, n_fade)[:, None]
+    return sound.astype(np.float32)
+
+
+def _recorded(folder: Path, key: int, velocity: float, pick: int) -> Audio:
+    fits = _instruments_for(folder, key)
+    if not fits:
+        return np.zeros((1, 2), np.float32)
+    layers = fits[pick % len(fits)]
+    path = next((p for p, low, high in layers if low <= velocity <= high), layers[-1][0])
+    return _file(path)
+
+
+@lru_cache(maxsize=128)
+def _file(path: Path) -> Audio:
+    audio, rate = soundfile.read(path, dtype="float32", always_2d=True)
+    audio = audio[: int(MAX_HIT_S * rate), :2]
+    if rate != SAMPLE_RATE_HZ:
+        audio = soxr.resample(audio, rate, SAMPLE_RATE_HZ).astype(np.float32)
+    return np.repeat(audio, 2, axis=1) if audio.shape[1] == 1 else audio
+
+
+Layers = tuple[tuple[Path, float, float], ...]
+
+
+@cache
+def _instruments_for(folder: Path, key: int) -> tuple[Layers, ...]:
+    instruments = _instruments(folder)
+    for pattern in NAMES.get(key, ()):
+        fits = tuple(layers for name, layers in instruments if re.search(pattern, name.lower()))
+        if fits:
+            return fits
+    return ()
+
+
+@cache
+def _instruments(folder: Path) -> tuple[tuple[str, Layers], ...]:
+    """Names and velocity layers from ``drumkit.xml``, read by pattern: some of these files are not well-formed."""
+    text = (folder / "drumkit.xml").read_text(encoding="utf-8", errors="replace")
+    found: list[tuple[str, Layers]] = []
+    for block in re.findall(r"<instrument>(.*?)</instrument>", text, re.DOTALL):
+        name = _first(r"<name>(.*?)</name>", block) or ""
+        layers: list[tuple[Path, float, float]] = []
+        for layer in re.findall(r"<layer>(.*?)</layer>", block, re.DOTALL) or [block]:
+            file = _first(r"<filename>(.*?)</filename>", layer)
+            if file and (folder / file).exists() and "empty" not in file.lower():
+                layers.append(
+                    (
+                        folder / file,
+                        float(_first(r"<min>(.*?)</min>", layer) or 0),
+                        float(_first(r"<max>(.*?)</max>", layer) or 1),
+                    )
+                )
+        if layers:
+            found.append((name, tuple(sorted(layers, key=lambda x: x[1]))))
+    return tuple(found)
+
+
+def _first(pattern: str, text: str) -> Any:
+    match = re.search(pattern, text, re.DOTALL)
+    return match.group(1).replace("&quot;", '"').replace("&amp;", "&") if match else None

@@ -1,0 +1,188 @@
+"""The registry of pitched instruments: kinds, families, splits; a part in, its sound out."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soxr
+from numpy.typing import NDArray
+
+from model_compression.data import soundfont_player, synthesis
+from model_compression.data.composer_song import Note
+from model_compression.data.performance import SAMPLE_RATE_HZ
+from model_compression.data.tone_colour import coloured
+
+TRAIN, TEST = "train", "test"
+SHARE_SAMPLED = 0.65  # recorded instruments before our own synthesis, where a kind has both
+SIZE_SEMITONES = 2.5  # how much bigger or smaller than sampled an instrument may sound
+
+
+@dataclass(frozen=True, kw_only=True)
+class Family:
+    """One sounding body.
+
+    Attributes
+    ----------
+    range
+        Lowest and highest MIDI pitch.
+    font, bank, program
+        The patch; font is empty for our own synthesis, whose patch the name seeds.
+    """
+
+    name: str
+    kind: str
+    role: str
+    ingredient: str
+    split: str
+    range: tuple[int, int]
+    has_breath: bool
+    font: str = ""
+    bank: int = 0
+    program: int = 0
+
+
+@cache
+def _tables() -> dict[str, Any]:
+    return tomllib.loads((Path(__file__).parent / "instruments.toml").read_text())
+
+
+@cache
+def families() -> tuple[Family, ...]:
+    """Every family of every split."""
+    tables = _tables()
+    found = []
+    for kind, entry in tables["kind"].items():
+        shared = {
+            "kind": kind,
+            "role": entry["role"],
+            "range": tuple(entry["range"]),
+            "has_breath": entry.get("breath", False),
+        }
+        for font, source in tables["font"].items():
+            patches: list[tuple[int, ...]] = [(0, p) for p in entry["programs"]]
+            patches += [tuple(int(n) for n in patch.split(":")) for patch in entry.get("more", {}).get(font, [])]
+            found += [
+                Family(
+                    name=f"{font}.{kind}.{bank}-{program}", ingredient=source["ingredient"], split=source["split"],
+                    font=source["path"], bank=bank, program=program, **shared,
+                )
+                for bank, program in patches
+            ]  # fmt: skip
+    for engine in synthesis.ENGINES:
+        for number in range(engine.n_patches):
+            found.append(
+                Family(
+                    name=f"{engine.name}.{number:02d}", kind=engine.kind, role=engine.role, ingredient="own-synthesis",
+                    split=TEST if number % 4 == 3 else TRAIN, range=engine.range, has_breath=engine.has_breath,
+                )
+            )  # fmt: skip
+    return tuple(found)
+
+
+def choose(rng: np.random.Generator, split: str, *, kind: str | None = None, role: str | None = None) -> Family:
+    """Draw a family of a kind or of a role; ``valid`` draws from what ``train`` has."""
+    side = TEST if split == TEST else TRAIN
+    fits = [
+        f
+        for f in families()
+        if f.split == side and (kind is None or f.kind == kind) and (role is None or f.role == role)
+    ]
+    if not fits:
+        raise ValueError(f"no {kind or role} in split {split}")
+    if kind is None:
+        kinds = sorted({f.kind for f in fits})
+        drawn = str(rng.choice(kinds))
+        fits = [f for f in fits if f.kind == drawn]
+    sampled = [f for f in fits if f.font]
+    own = [f for f in fits if not f.font]
+    if sampled and own:
+        fits = sampled if rng.random() < SHARE_SAMPLED else own
+    return fits[int(rng.integers(len(fits)))]
+
+
+def in_range(notes: tuple[Note, ...], family: Family) -> tuple[Note, ...]:
+    """Move notes by octaves into what the instrument can play."""
+    low, high = family.range
+    if not notes:
+        return ()
+    centre = float(np.median([n.pitch for n in notes]))
+    lift = (
+        12 * round(max(0.0, low + 5 - centre) / 12 + 0.49)
+        if centre < low + 5
+        else -12 * round(max(0.0, centre - high + 5) / 12 + 0.49)
+        if centre > high - 5
+        else 0
+    )
+    return tuple(_fold(n, lift, low, high) for n in notes)
+
+
+def play(
+    rng: np.random.Generator, family: Family, notes: tuple[Note, ...], n_frames: int, *, is_stereo: bool = False
+) -> NDArray[np.float32]:
+    """Sound of a part on one family.
+
+    Returns
+    -------
+    ``(n_frames, 1 or 2)`` float32, peak about 0.5.
+    """
+    notes = in_range(notes, family)
+    if family.font:
+        audio = _sampled(rng, family, notes, n_frames)
+    else:
+        audio = synthesis.render(rng, family.name, notes, n_frames)
+    audio = coloured(rng, audio if is_stereo else audio.mean(axis=1, keepdims=True), family.role)
+    peak = float(np.abs(audio).max())
+    return (audio * np.float32(0.5 / peak)).astype(np.float32) if peak > 1e-6 else audio.astype(np.float32)
+
+
+def _sampled(rng: np.random.Generator, family: Family, notes: tuple[Note, ...], n_frames: int) -> NDArray[np.float32]:
+    # A patch played n semitones off and resampled back keeps its pitch and changes its size, as another body would.
+    shift = int(np.round(rng.normal(0.0, SIZE_SEMITONES / 2.0))) if rng.random() < 0.7 else 0
+    shift = int(np.clip(shift, -4, 4))
+    ratio = 2.0 ** (shift / 12)
+    hard = rng.uniform(0.75, 1.2)
+    moved = tuple(
+        Note(
+            begin_s=n.begin_s / ratio, length_s=n.length_s / ratio, pitch=n.pitch - shift,
+            velocity=float(np.clip(n.velocity * hard, 0.05, 1.0)), articulation=n.articulation,
+        )
+        for n in notes
+    )  # fmt: skip
+    gesture = soundfont_player.Gesture(
+        vibrato=int(rng.integers(0, 70)) if family.has_breath and rng.random() < 0.6 else 0,
+        swell=float(rng.uniform(0.0, 0.6)) if family.has_breath else 0.0,
+        detune_cents=float(rng.normal(0.0, 6.0)),
+    )
+    audio = soundfont_player.render(
+        family.font, family.bank, family.program, moved, int(n_frames / ratio) + 64, gesture
+    )
+    if shift:
+        audio = soxr.resample(audio, SAMPLE_RATE_HZ / ratio, SAMPLE_RATE_HZ, quality="MQ").astype(np.float32)
+    return fitted(audio, n_frames)
+
+
+def fitted(audio: NDArray[np.float32], n_frames: int) -> NDArray[np.float32]:
+    """Cut or padded to a length."""
+    if len(audio) >= n_frames:
+        return audio[:n_frames]
+    return np.pad(audio, ((0, n_frames - len(audio)), (0, 0)))
+
+
+def _fold(note: Note, lift: int, low: int, high: int) -> Note:
+    pitch = note.pitch + lift
+    while pitch < low:
+        pitch += 12
+    while pitch > high:
+        pitch -= 12
+    return Note(
+        begin_s=note.begin_s,
+        length_s=note.length_s,
+        pitch=pitch,
+        velocity=note.velocity,
+        articulation=note.articulation,
+    )

@@ -1,0 +1,181 @@
+"""One source alone: a phrase, a riff, a scale, a held note or single hits, for the network that tells roles."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from dsp_kernels.contract.generated.contract import GENRES, ROLES
+from model_compression.data import drum_kits, instruments, performers, singing, surroundings, talkers
+from model_compression.data.composer import compose
+from model_compression.data.composer_song import Note
+from model_compression.data.composer_theory import SCALES
+from model_compression.data.performance import SAMPLE_RATE_HZ, Stem
+
+KEYS_OF_PIECE = {
+    "kick": (36,),
+    "snare": (38, 37, 38, 38),
+    "hihat": (42, 46, 44),
+    "tom": (50, 47, 43),
+    "cymbal": (49, 51),
+}
+PERCUSSION_KEYS = (70, 54, 63, 64, 56, 39)
+CHORDS = ((0, 4, 7), (0, 3, 7), (0, 4, 7, 12), (0, 7, 12), (0, 3, 7, 10))
+CHORDAL_ROLES = ("piano", "ac_guitar", "elec_guitar", "synth", "strings", "brass")
+
+
+def solo_clip(
+    rng: np.random.Generator, role: str, split: str, *, seconds: float = 6.0, cache_dir: Path | None = None
+) -> Stem:
+    """One source of a role alone, ``seconds`` long, with silence before and after what it plays.
+
+    Raises ``ValueError`` for a word that is not in ``ROLES``.
+    """
+    if role not in ROLES:
+        raise ValueError(f"no role {role!r}; there are {', '.join(ROLES)}")
+    performers.check_split(split)
+    n_frames = round(seconds * SAMPLE_RATE_HZ)
+    if role == "speech":
+        person = talkers.draw_person(rng, split)
+        purpose = str(rng.choice(["host", "guest", "announcement"]))
+        sounds, spans = talkers.conversation(rng, [person], seconds, purpose=purpose, cache_dir=cache_dir)
+        return Stem(audio=sounds[0], role=role, family=person.voice.name, lead_spans_s=tuple(spans[0]))
+    if role == "ambience":
+        return Stem(
+            audio=surroundings.ambience(rng, split, n_frames, cache_dir=cache_dir),
+            role=role,
+            family=f"crowd.{performers.side_of(split)}",
+        )
+    if role == "playback":
+        return performers.playback(rng, split, seconds, cache_dir)[0]
+    if role in KEYS_OF_PIECE or (role == "percussion" and rng.random() < 0.85):
+        return _piece(rng, role, split, n_frames, seconds)
+    if role == "drums":
+        return _kit(rng, split, n_frames, seconds)
+    if role == "vocal_lead" or (role == "vocal_backing" and rng.random() < 0.75):
+        return _voice(rng, role, split, n_frames, seconds, cache_dir)
+    if role == "other" and rng.random() < 0.4:
+        return Stem(
+            audio=surroundings.effects(rng, (), n_frames), role=role, family=f"effects.{performers.side_of(split)}"
+        )
+    family = instruments.choose(rng, split, role=role)
+    notes = figure(rng, family.range, seconds, may_chord=role in CHORDAL_ROLES)
+    is_stereo = role in performers.STEREO_ROLES and rng.random() < 0.3
+    return Stem(
+        audio=instruments.play(rng, family, notes, n_frames, is_stereo=is_stereo), role=role, family=family.name
+    )
+
+
+def figure(rng: np.random.Generator, span: tuple[int, int], seconds: float, *, may_chord: bool) -> tuple[Note, ...]:
+    """Write what somebody plays alone: a scale, held notes, a melody, chords, a riff, or one short note."""
+    low, high = span
+    centre = rng.uniform(low + 4, max(low + 5, high - 8))
+    step_s = float(np.exp(rng.uniform(np.log(0.11), np.log(0.8))))
+    scale = SCALES[str(rng.choice(list(SCALES)))]
+    ladder = [
+        centre // 1 + 12 * o + s for o in (-1, 0, 1) for s in scale if low <= centre // 1 + 12 * o + s <= high
+    ] or [float(low)]
+    style = str(
+        rng.choice(
+            ["scale", "held", "melody", "chords", "riff", "single"],
+            p=[0.12, 0.18, 0.28, 0.22 if may_chord else 0.0, 0.14, 0.06 + (0.0 if may_chord else 0.22)],
+        )
+    )
+    legato = rng.uniform(0.4, 1.05)
+    loud = rng.uniform(0.35, 0.95)
+    notes: list[Note] = []
+    at, i = float(rng.uniform(0.05, 0.6)), int(rng.integers(len(ladder)))
+    riff_shape = rng.integers(-3, 4, size=int(rng.integers(3, 8)))
+    while at < seconds - 0.2:
+        length_s = step_s * (1 if style != "melody" else float(rng.choice([1, 1, 2, 3])))
+        if style == "held":
+            length_s = float(rng.uniform(1.0, 3.5))
+        if style == "single":
+            length_s = float(rng.uniform(0.8, 2.5))
+        i = {
+            "scale": (i + 1) % (2 * len(ladder)),
+            "riff": int(riff_shape[len(notes) % len(riff_shape)] + len(ladder) // 2),
+        }.get(style, int(i + rng.integers(-2, 3)))
+        place = i if i < len(ladder) else 2 * len(ladder) - 1 - i
+        pitch = ladder[int(np.clip(place, 0, len(ladder) - 1))]
+        shape = CHORDS[int(rng.integers(len(CHORDS)))] if style == "chords" else (0,)
+        held_s = length_s * legato if style != "single" else float(rng.uniform(0.1, 0.7)) * length_s
+        velocity = float(np.clip(loud + rng.normal(0, 0.1), 0.08, 1.0))
+        strum_s = rng.uniform(0.0, 0.02)
+        notes += [
+            Note(begin_s=at + k * strum_s, length_s=max(0.06, held_s), pitch=min(pitch + s, high), velocity=velocity)
+            for k, s in enumerate(shape)
+        ]
+        at += length_s
+        if style == "melody" and rng.random() < 0.12:
+            at += rng.uniform(0.3, 1.0)
+    return tuple(notes)
+
+
+def _piece(rng: np.random.Generator, role: str, split: str, n_frames: int, seconds: float) -> Stem:
+    keys = KEYS_OF_PIECE.get(role, PERCUSSION_KEYS)
+    styles = (
+        ("percussion", "percussion", "acoustic", "electronic")
+        if role == "percussion"
+        else ("acoustic", "acoustic", "electronic")
+    )
+    chosen = [int(k) for k in rng.choice(keys, size=1 if role != "tom" else 3)]
+    for _ in range(12):
+        kit = drum_kits.choose(rng, split, str(rng.choice(styles)))
+        if all(drum_kits.has(kit, k) for k in chosen):
+            break
+    if rng.random() < 0.5:
+        notes = _isolated(rng, chosen, seconds)
+    else:
+        song = compose(rng, str(rng.choice([g for g in GENRES if g != "classical"])), seconds=max(8.0, seconds))
+        parts = [p for p in song.parts if p.function in ("drums", "percussion")]
+        wanted = [
+            n
+            for p in parts
+            for n in p.notes
+            if int(n.pitch) in keys and drum_kits.has(kit, int(n.pitch)) and n.begin_s < seconds - 0.1
+        ]
+        notes = tuple(wanted) or _isolated(rng, chosen, seconds)
+    audio = drum_kits.hits(rng, kit, drum_kits.tuning(rng), notes, n_frames)
+    return performers.as_stem(rng, audio, role, kit.name)
+
+
+def _isolated(rng: np.random.Generator, keys: list[int], seconds: float) -> tuple[Note, ...]:
+    notes, at = [], float(rng.uniform(0.02, 0.5))
+    gap_s = float(np.exp(rng.uniform(np.log(0.18), np.log(2.5))))
+    loud = rng.uniform(0.4, 0.95)
+    while at < seconds - 0.05:
+        velocity = float(np.clip(loud + rng.normal(0, 0.12), 0.1, 1.0))
+        notes.append(Note(begin_s=at, length_s=0.1, pitch=int(rng.choice(keys)), velocity=velocity))
+        at += gap_s * rng.uniform(0.9, 1.1)
+    return tuple(notes)
+
+
+def _kit(rng: np.random.Generator, split: str, n_frames: int, seconds: float) -> Stem:
+    song = compose(
+        rng, str(rng.choice(["rock", "pop", "electronic", "funk", "hiphop", "jazz"])), seconds=max(8.0, seconds)
+    )
+    part = next((p for p in song.parts if p.function == "drums"), None)
+    notes = part.notes if part else _isolated(rng, [36, 38, 42], seconds)
+    kept = tuple(n for n in notes if n.begin_s < seconds - 0.05) or _isolated(rng, [36, 38, 42], seconds)
+    kit = drum_kits.choose(rng, split, str(rng.choice(["acoustic", "acoustic", "electronic"])))
+    audio = drum_kits.hits(rng, kit, drum_kits.tuning(rng), kept, n_frames)
+    return performers.as_stem(rng, audio, "drums", kit.name)
+
+
+def _voice(
+    rng: np.random.Generator, role: str, split: str, n_frames: int, seconds: float, cache_dir: Path | None
+) -> Stem:
+    singer = singing.draw_singer(rng, split)
+    notes = figure(rng, (50, 76), seconds, may_chord=False)
+    if role == "vocal_backing" and rng.random() < 0.5:
+        audio = performers.choir(rng, split, notes, n_frames, cache_dir=cache_dir)
+        return Stem(audio=audio, role=role, family=f"choir.{performers.side_of(split)}")
+    if role == "vocal_lead" and rng.random() < 0.15:
+        audio = singing.rap(rng, singer, notes, n_frames, cache_dir=cache_dir)
+    else:
+        audio = singing.sing(
+            rng, singer, notes, n_frames, vowels_only=role == "vocal_backing" or rng.random() < 0.1, cache_dir=cache_dir
+        )
+    return Stem(audio=instruments.coloured(rng, audio, role), role=role, family=singer.voice.name)
