@@ -1,0 +1,1 @@
+"""The mixer's strip and main bus in TensorFlow, differentiable, held to the C kernels by its tests."""
