@@ -1,0 +1,241 @@
+"""Batches: a pure function of sessions, recipe and step number, so that a stopped training goes on as if it had not."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..nets import mix, song
+from ..nets.evidence import SongEvidence, role_sum
+from ..nets.layout import N_PATCH_COLUMNS, N_PATCH_TICKS, N_ROLES, N_SONG_INPUT
+from . import augment, curriculum
+from .context import Context
+from .recipe import Recipe, Stage
+from .sessions import INPUT_SCALE, Session, Sessions
+from .targets import mix_targets, song_targets
+
+Batch = dict[str, NDArray[Any]]
+Batches = Callable[[int], Batch]
+
+CLIP = -1  # in place of a channel
+BUCKETS = (2, 4, 8, 16, 32, 48)
+ROLE_BALANCE = 0.5  # 0 draws roles as often as they occur, 1 all alike
+SOUNDING_SHARE = 0.85  # of the patches that end while the channel itself sounds
+TEMPO_RANGE = (0.85, 1.18)
+
+
+def seeded(seed: int, *words: object) -> np.random.Generator:
+    """Return a generator for one purpose."""
+    return np.random.default_rng([seed, *(zlib.crc32(str(word).encode()) for word in words)])
+
+
+def role_batches(sessions: Sessions, recipe: Recipe, stage: Stage, *, is_training: bool = True) -> Batches:
+    """``patch (n, 64, 72)``, ``role``, ``weight`` (how far the patch holds the role's sound), ``activity``."""
+    places: dict[int, list[tuple[int, int]]] = {}
+    for number, head in enumerate(sessions.heads):
+        for ch, role in enumerate(head.role):
+            if head.active[:, ch].any():
+                places.setdefault(int(role), []).append((number, ch))
+    for number, clip in enumerate(sessions.clips):
+        if clip.active.any():
+            places.setdefault(clip.role, []).append((number, CLIP))
+    roles = np.array(sorted(places))
+    counts = np.array([len(places[r]) for r in roles], float)
+    prob = counts ** (1.0 - ROLE_BALANCE)
+    prob /= prob.sum()
+
+    def batch(step: int) -> Batch:
+        rng = seeded(recipe.seed, "role", is_training, step)
+        patches = np.zeros((stage.batch, N_PATCH_TICKS, N_PATCH_COLUMNS), np.float32)
+        role, weight, activity = np.zeros(stage.batch, np.int32), *np.zeros((2, stage.batch), np.float32)
+        for i, r in enumerate(rng.choice(roles, stage.batch, p=prob)):
+            number, ch = places[int(r)][rng.integers(len(places[int(r)]))]
+            clip = sessions.clips[number] if ch == CLIP else None
+            active = clip.active if clip else sessions.heads[number].active[:, ch]
+            end = int(
+                rng.choice(np.flatnonzero(active)) if rng.random() < SOUNDING_SHARE else rng.integers(len(active))
+            )
+            ticks = augment.stretched_ticks(end, rng) if is_training else patch_ticks(end)
+            x = clip.x if clip else sessions[number].x[:, ch]
+            patches[i] = x[ticks, :N_PATCH_COLUMNS] * INPUT_SCALE
+            role[i], activity[i] = r, active[end]
+            weight[i] = np.clip(4.0 * active[ticks].mean(), 0.0, 1.0)
+        if is_training:
+            patches = _some(patches, augment.coloured, rng)
+            patches = _some(patches, augment.noisy, rng)
+            patches = _some(patches, augment.masked, rng)
+        return {"patch": patches, "role": role, "weight": weight, "activity": activity}
+
+    return batch
+
+
+def patch_ticks(end: int) -> NDArray[np.int64]:
+    """Ticks of a patch that ends at ``end``; before the first tick it repeats it."""
+    return np.maximum(np.arange(end - N_PATCH_TICKS + 1, end + 1), 0)
+
+
+def song_batches(
+    sessions: Sessions, context: Context | None, recipe: Recipe, stage: Stage, *, is_training: bool = True
+) -> Batches:
+    """``m``, ``role_sum`` (the truth where ``context`` is None: for the teacher), targets, perhaps ``teacher``."""
+
+    def batch(step: int) -> Batch:
+        rng = seeded(recipe.seed, "song", is_training, step)
+        rows = []
+        for number in rng.integers(len(sessions), size=stage.batch):
+            session = sessions[int(number)]
+            facts = context.of(int(number)) if context else {"role_sum": true_role_sum(session)}
+            factor = rng.uniform(*TEMPO_RANGE) if is_training and rng.random() < 0.5 else 1.0
+            span = int(stage.n_ticks * factor) + 2
+            first = int(rng.integers(max(1, session.n_ticks - span + 1)))
+            at = np.minimum(first + factor * np.arange(stage.n_ticks), session.n_ticks - 1)
+            ticks = np.rint(at).astype(np.int64)
+            row: Batch = {
+                "m": session.m[ticks] * np.float32(INPUT_SCALE),
+                "role_sum": facts["role_sum"][ticks].astype(np.float32),
+            }
+            row |= {name: _sampled(values, at, name) for name, values in song_targets(session).items()}
+            row["warm"] = ((np.arange(stage.n_ticks) >= song.N_WARM_TICKS) | (first == 0)).astype(np.float32)
+            if "song_teacher" in facts:
+                row["teacher"] = facts["song_teacher"][ticks].astype(np.float32)
+            rows.append(augment.transposed(row, int(rng.integers(12))) if is_training else row)
+        return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
+
+    return batch
+
+
+def mix_batches(
+    sessions: Sessions, context: Context, recipe: Recipe, stage: Stage, *, is_training: bool = True
+) -> Batches:
+    """Return the mix inputs, ``warm``, ``group_weights``, targets of ``mix_targets``, ``teacher``."""
+    choose = _choosing(sessions, recipe, stage, is_training)
+
+    def batch(step: int) -> Batch:
+        rng, numbers, width = choose("mix", step)
+        rows = []
+        for number in numbers:
+            session, facts = sessions[int(number)], context.of(int(number))
+            first = int(rng.integers(max(1, session.n_ticks - stage.n_ticks + 1)))
+            ticks = np.minimum(np.arange(first, first + stage.n_ticks), session.n_ticks - 1)
+            x = session.x[ticks] * np.float32(INPUT_SCALE)
+            if is_training and rng.random() < 0.5:
+                x = augment.louder(x, rng)
+            row: Batch = {"x": x, "role_prob": context.role_prob(int(number), ticks), "song": facts["song"][ticks]}
+            if is_training and rng.random() < 0.1:  # a box that has only just been switched on knows neither
+                row["role_prob"] = np.full_like(row["role_prob"], 1.0 / N_ROLES)
+                row["song"] = np.tile(_unknown_song(), (stage.n_ticks, 1))
+            row |= mix_targets(session, ticks, np.arange(session.n_channels))
+            if "mix_teacher" in facts:
+                row["teacher"] = context.mix_teacher(int(number), ticks)
+            row["warm"] = (np.arange(stage.n_ticks) >= mix.N_WARM_TICKS).astype(np.float32)
+            rows.append(_padded(row, session.n_channels, width))
+        out = {name: np.stack([row[name] for row in rows]) for name in rows[0]}
+        out["group_weights"] = curriculum.group_weights(step / stage.steps if is_training else 1.0)
+        return out
+
+    return batch
+
+
+def mix_teacher_batches(
+    sessions: Sessions, context: Context, recipe: Recipe, stage: Stage, *, is_training: bool = True
+) -> Batches:
+    """Like ``mix_batches``, at the teacher's steps: ``x (n, S, C, 208)``, ``m (n, S, 56)``, ``mask``, targets."""
+    choose = _choosing(sessions, recipe, stage, is_training)
+    stride = int(stage.size["stride_ticks"])
+
+    def batch(step: int) -> Batch:
+        rng, numbers, width = choose("mix.teacher", step)
+        rows = []
+        for number in numbers:
+            session = sessions[int(number)]
+            n_steps = session.n_ticks // stride
+            first = int(rng.integers(max(1, n_steps - stage.n_ticks + 1)))
+            steps = np.minimum(np.arange(first, first + stage.n_ticks), n_steps - 1)
+            x, m = pooled(session, stride)
+            row: Batch = {"x": x[steps], "m": m[steps]}
+            row |= mix_targets(session, steps * stride + stride // 2, np.arange(session.n_channels))
+            row["warm"] = np.ones(stage.n_ticks, np.float32)
+            rows.append(_padded(row, session.n_channels, width))
+        out = {name: np.stack([row[name] for row in rows]) for name in rows[0]}
+        out["group_weights"] = curriculum.group_weights(step / stage.steps if is_training else 1.0)
+        return out
+
+    return batch
+
+
+def pooled(session: Session, stride: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Mean and deviation of the model inputs, mean of the mix inputs, over each ``stride`` ticks."""
+    n_steps = session.n_ticks // stride
+    x = session.x[: n_steps * stride].reshape(n_steps, stride, session.n_channels, -1) * np.float32(INPUT_SCALE)
+    m = session.m[: n_steps * stride].reshape(n_steps, stride, -1) * np.float32(INPUT_SCALE)
+    return np.concatenate([x.mean(axis=1), x.std(axis=1)], axis=-1), m.mean(axis=1)
+
+
+def bucket(n_channels: int) -> int:
+    """Return the narrowest width that holds so many channels."""
+    return next((width for width in BUCKETS if width >= n_channels), n_channels)
+
+
+def _choosing(sessions: Sessions, recipe: Recipe, stage: Stage, is_training: bool) -> Callable[..., Any]:
+    """Sessions of about one size for a batch: one is drawn, the others fit its bucket."""
+    difficulty = np.array([head.difficulty for head in sessions.heads])
+    n_channels = np.array([head.n_channels for head in sessions.heads])
+
+    def choose(purpose: str, step: int) -> tuple[np.random.Generator, NDArray[np.int64], int]:
+        rng = seeded(recipe.seed, purpose, is_training, step)
+        progress = step / stage.steps if is_training else 1.0
+        fit = curriculum.allowed(difficulty, n_channels, progress, recipe.max_channels)
+        widths = np.array([bucket(int(n)) for n in n_channels[fit]])
+        width = int(widths[rng.integers(len(fit))])
+        return rng, rng.choice(fit[widths == width], stage.batch), width
+
+    return choose
+
+
+def _padded(row: Batch, n_channels: int, width: int) -> Batch:
+    """Channels up to ``width``, the added ones all zero, and ``mask``."""
+    out: Batch = {}
+    for name, values in row.items():
+        if name in ("m", "song", "warm"):
+            out[name] = values
+            continue
+        padding = [(0, 0)] * values.ndim
+        padding[1] = (0, width - n_channels)
+        out[name] = np.pad(values, padding)
+    out["mask"] = (np.arange(width) < n_channels).astype(np.float32)
+    return out
+
+
+def _some(patches: NDArray[np.float32], change: Callable[..., NDArray[np.float32]], rng: np.random.Generator) -> Any:
+    """Change about half of the patches."""
+    chosen = np.flatnonzero(rng.random(len(patches)) < 0.5)
+    if len(chosen):
+        patches[chosen] = change(patches[chosen], rng)
+    return patches
+
+
+def _sampled(values: NDArray[Any], at: NDArray[np.float64], name: str) -> NDArray[Any]:
+    """Labels at fractional ticks; a beat may not fall between two of them."""
+    low = np.floor(at).astype(np.int64)
+    if values.dtype.kind == "i":
+        return values[low]
+    high = np.minimum(low + 1, len(values) - 1)
+    return np.maximum(values[low], values[high] * (at > low)) if name != "boundary" else values[low]
+
+
+def _unknown_song() -> NDArray[np.float32]:
+    unknown = SongEvidence().beliefs
+    song_input = np.zeros(N_SONG_INPUT, np.float32)
+    known = np.concatenate([unknown["genre"], unknown["section"], unknown["scene"]])
+    song_input[: len(known)] = known
+    return song_input
+
+
+def true_role_sum(session: Session) -> NDArray[np.float32]:
+    """Return what ``role_sum`` would be of a box that knows every role, ``(n_ticks, 21)``."""
+    one_hot = np.eye(N_ROLES)[session.role]
+    return role_sum(one_hot, session.x * np.float32(INPUT_SCALE)).astype(np.float32)

@@ -1,0 +1,259 @@
+"""The stages of a run in their order: teachers on labels, then each student on labels and its teacher's words.
+
+The role student comes first, since its evidence is an input of the song and mix students; the song student is next.
+Mix and
+song teachers see whole sessions, so their words are computed once and kept; the role teacher judges each augmented
+patch as
+it comes, which costs the same on two cores and copies what it would say of the very same sound.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ..errors import ModelError
+from ..nets.role import RoleNet, RoleSize
+from ..nets.song import SongNet, SongSize
+from ..nets.teachers import MixTeacher, MixTeacherSize
+from . import asking, students
+from .batches import Batches, mix_batches, mix_teacher_batches, role_batches, seeded, song_batches
+from .calibrate import mix_answers, role_temperature, sigma_scale, write_calibration
+from .context import Context
+from .files import read_arrays
+from .fit import fit, settle
+from .losses import MIX_TASKS, ROLE_TASKS, SONG_TASKS, Losses, mix_losses, role_losses, song_losses
+from .run import Run
+from .scores import mix_scores, role_scores, song_scores
+from .students import Students
+from .weights import set_weights
+
+
+def train_teachers(run: Run) -> None:
+    """Train the three teachers on labels, and keep the words of those that see whole sessions."""
+    settle(run.recipe.threads)
+    stages, train, valid = run.recipe.stages, run.sessions("train"), run.sessions("valid")
+    role, song, mix = _teachers(run)
+    _fit_role(run, "role.teacher", role, None)
+    stage = stages["song.teacher"]
+    valid_batches = song_batches(valid, None, run.recipe, stage, is_training=False)
+    fit(
+        "song teacher",
+        song,
+        lambda batch: song_losses(song(batch["m"], batch["role_sum"], training=True), batch, 0.0),
+        song_batches(train, None, run.recipe, stage),
+        stage,
+        run.folder / "song.teacher",
+        tasks=SONG_TASKS,
+        check=lambda: song_scores(song, valid_batches),
+        is_quiet=run.is_quiet,
+    )
+    stage, nobody = stages["mix.teacher"], Context(run.context("train"), (), temperature=1.0)
+    fit(
+        "mix teacher",
+        mix,
+        lambda batch: mix_losses(mix(batch["x"], batch["m"], batch["mask"]), batch, 0.0),
+        mix_teacher_batches(train, nobody, run.recipe, stage),
+        stage,
+        run.folder / "mix.teacher",
+        tasks=MIX_TASKS,
+        is_quiet=run.is_quiet,
+    )
+    folder = run.context("train")
+    asking.ask_each(train, folder, "song_teacher", lambda _, session: asking.song_teacher_words(song, session))
+    asking.ask_each(train, folder, "mix_teacher", lambda _, session: asking.mix_teacher_words(mix, session))
+
+
+def distil_students(run: Run, *, patch_teacher: Callable[[Any], Any] | None = None) -> Students:
+    """Train the three students; leave ``student_weights.npz`` and ``calibration.toml``.
+
+    Parameters
+    ----------
+    patch_teacher
+        Something else than the run's role teacher to copy: from patches ``(n, 64, 72)`` to logits ``(n, 22)``.
+    """
+    settle(run.recipe.threads)
+    stages = run.recipe.stages
+    if patch_teacher is None:
+        teacher = _teachers(run)[0]
+        path = run.folder / "role.teacher" / "weights.npz"
+        set_weights(teacher, read_arrays(path), source=str(path))
+        patch_teacher = teacher
+    role, song, mix = (
+        students.build(net, stages[f"{net}.student"].size, seeded(run.recipe.seed, net, "student"))
+        for net in ("role", "song", "mix")
+    )
+    _fit_role(run, "role.student", role, patch_teacher)
+    temperature = _role_words(run, role)
+    contexts = _contexts(run, ("role_sum", "song_teacher"), ("role_sum",), temperature)
+    song_stage = stages["song.student"]
+    song_train, song_valid = _both(song_batches, run, contexts, song_stage)
+    fit(
+        "song student",
+        song,
+        lambda batch: song_losses(song(batch["m"], batch["role_sum"], training=True), batch, song_stage.teacher_weight),
+        song_train,
+        song_stage,
+        run.folder / "song.student",
+        tasks=SONG_TASKS,
+        check=lambda: song_scores(song, song_valid),
+        is_quiet=run.is_quiet,
+    )
+    _song_words(run, song, contexts)
+    contexts = _contexts(run, ("role_log_prob", "song", "mix_teacher"), ("role_log_prob", "song"), temperature)
+    mix_stage = stages["mix.student"]
+    mix_train, mix_valid = _both(mix_batches, run, contexts, mix_stage)
+    _fit_mix(run, mix, mix_train, mix_valid, "mix.student")
+    scale = sigma_scale(*mix_answers(mix, mix_valid))
+    trained = Students(
+        role=role, song=song, mix=mix, temperature=temperature, sigma_scale=scale, recipe_text=run.recipe.text
+    )
+    _keep(run, trained)
+    return trained
+
+
+def tune_mix(run: Run, start: Students) -> Students:
+    """Adapt the mix student to other data; role and song stay.
+
+    Each kernel gets a residual adapter of rank 4, merged when done, and nothing else moves: 1 in 8 of the numbers
+    can change,
+    so that an evening's sessions do not wipe out what thousands taught, and the network that ships keeps its shape.
+    """
+    settle(run.recipe.threads)
+    temperature = start.temperature
+    _words(run, "role_log_prob", lambda _n, s: {"role_log_prob": asking.role_log_prob(start.role, s)})
+    contexts = {
+        split: Context(run.context(split), ("role_log_prob",), temperature=temperature) for split in ("train", "valid")
+    }
+    _role_sums(run, contexts)
+    contexts = _contexts(run, ("role_sum",), ("role_sum",), temperature)
+    _song_words(run, start.song, contexts)
+    contexts = _contexts(run, ("role_log_prob", "song"), ("role_log_prob", "song"), temperature)
+    train, valid = _both(mix_batches, run, contexts, run.recipe.tune)
+    rng = seeded(run.recipe.seed, "tune")
+    adapters = [v for unit in start.mix.units() for v in unit.add_adapters(rng)]
+    _fit_mix(run, start.mix, train, valid, "mix.tune", variables=adapters)
+    for unit in start.mix.units():
+        unit.merge_adapters()
+    scale = sigma_scale(*mix_answers(start.mix, valid))
+    tuned = Students(
+        role=start.role,
+        song=start.song,
+        mix=start.mix,
+        temperature=temperature,
+        sigma_scale=scale,
+        recipe_text=start.recipe_text,
+    )
+    _keep(run, tuned)
+    return tuned
+
+
+def _teachers(run: Run) -> tuple[RoleNet, SongNet, MixTeacher]:
+    sizes, seed = run.recipe.stages, run.recipe.seed
+    try:
+        return (
+            RoleNet(RoleSize(**sizes["role.teacher"].size), seeded(seed, "role", "teacher")),
+            SongNet(SongSize(**sizes["song.teacher"].size), seeded(seed, "song", "teacher")),
+            MixTeacher(MixTeacherSize(**sizes["mix.teacher"].size), seeded(seed, "mix", "teacher")),
+        )
+    except TypeError as error:
+        raise ModelError(f"recipe, size of a teacher: {error}") from None
+
+
+def _fit_role(run: Run, name: str, net: RoleNet, teacher: Callable[[Any], Any] | None) -> None:
+    stage = run.recipe.stages[name]
+    valid = role_batches(run.sessions("valid"), run.recipe, stage, is_training=False)
+
+    def losses(batch: dict[str, Any]) -> Losses:
+        said = teacher(batch["patch"]) if teacher else None
+        return role_losses(net(batch["patch"], training=True), batch, said, stage.teacher_weight)
+
+    fit(
+        name.replace(".", " "),
+        net,
+        losses,
+        role_batches(run.sessions("train"), run.recipe, stage),
+        stage,
+        run.folder / name,
+        tasks=ROLE_TASKS,
+        check=lambda: role_scores(net, valid),
+        is_quiet=run.is_quiet,
+    )
+
+
+def _fit_mix(run: Run, mix: Any, train: Batches, valid: Batches, name: str, variables: list[Any] | None = None) -> None:
+    stage = run.recipe.tune if variables else run.recipe.stages[name]
+
+    def losses(batch: dict[str, Any]) -> Losses:
+        y = mix(batch["x"], batch["role_prob"], batch["song"], batch["mask"], training=True)
+        return mix_losses(y, batch, stage.teacher_weight)
+
+    fit(
+        name.replace(".", " "),
+        mix,
+        losses,
+        train,
+        stage,
+        run.folder / name,
+        tasks=MIX_TASKS,
+        variables=variables,
+        check=lambda: mix_scores(*mix_answers(mix, valid)),
+        is_quiet=run.is_quiet,
+    )
+
+
+def _role_words(run: Run, role: RoleNet) -> float:
+    _words(run, "role_log_prob", lambda _n, session: {"role_log_prob": asking.role_log_prob(role, session)})
+    context = Context(run.context("valid"), ("role_log_prob",), temperature=1.0)
+    temperature = role_temperature(run.sessions("valid"), context)
+    contexts = {
+        split: Context(run.context(split), ("role_log_prob",), temperature=temperature) for split in ("train", "valid")
+    }
+    _role_sums(run, contexts)
+    return temperature
+
+
+def _role_sums(run: Run, contexts: dict[str, Context]) -> None:
+    for split, context in contexts.items():
+        asking.ask_each(
+            run.sessions(split),
+            run.context(split),
+            "role_sum",
+            lambda number, session, context=context: {"role_sum": asking.role_sums(context, number, session)},  # type: ignore[misc]
+        )
+
+
+def _song_words(run: Run, song: SongNet, contexts: dict[str, Context]) -> None:
+    for split, context in contexts.items():
+        asking.ask_each(
+            run.sessions(split),
+            run.context(split),
+            "song",
+            lambda number, session, context=context: asking.song_words(song, session, context.of(number)["role_sum"]),  # type: ignore[misc]
+        )
+
+
+def _words(run: Run, name: str, ask: Callable[[int, Any], dict[str, Any]]) -> None:
+    for split in ("train", "valid"):
+        asking.ask_each(run.sessions(split), run.context(split), name, ask)
+
+
+def _contexts(run: Run, train: tuple[str, ...], valid: tuple[str, ...], temperature: float) -> dict[str, Context]:
+    return {
+        "train": Context(run.context("train"), train, temperature=temperature),
+        "valid": Context(run.context("valid"), valid, temperature=temperature),
+    }
+
+
+def _both(make: Callable[..., Batches], run: Run, contexts: dict[str, Context], stage: Any) -> tuple[Batches, Batches]:
+    return (
+        make(run.sessions("train"), contexts["train"], run.recipe, stage),
+        make(run.sessions("valid"), contexts["valid"], run.recipe, stage, is_training=False),
+    )
+
+
+def _keep(run: Run, trained: Students) -> None:
+    students.save(trained, run.folder / students.FILE)
+    write_calibration(run.folder / "calibration.toml", trained.temperature, np.asarray(trained.sigma_scale))
