@@ -1,0 +1,1 @@
+"""How good a mix, a model or a rule is: measures, baselines, statistics and the command `evaluate`."""

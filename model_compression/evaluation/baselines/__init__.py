@@ -1,0 +1,1 @@
+"""Mixes to beat: nine published or obvious ways, and the truth."""

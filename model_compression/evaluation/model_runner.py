@@ -1,0 +1,176 @@
+"""Child process: runs the networks of a model over sessions, tick by tick, as the box does. Never beside TensorFlow.
+
+``python -m model_compression.evaluation.model_runner MODEL PRECISION FOLDER`` reads ``in_*.npz`` (``x`` ``(n_ticks,
+n_channels, 104)`` and ``m`` ``(n_ticks, 56)``, int8 as shards hold them, or in -1 to 1) and writes ``out_*.npz`` beside
+them. ``role_prob`` ``(n_channels, 21)`` in the input takes the place of the role network.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dsp_kernels.contract.generated.contract import GENRES, ROLES, SCENE_KINDS, SECTIONS, STYLES
+
+from ..errors import ModelError
+from ..nets.evidence import EVIDENCE_TAU_S, MAX_GAP_S, PRIOR_S, SONG_TAU_S, log_softmax, role_sum
+from ..nets.layout import HEARD, HEARD_AT_LEAST, IS_ACTIVE, MEL_NOW, MEL_SLOW, N_PATCH_COLUMNS, N_PATCH_TICKS, TICK_S
+from .measures.framing import Array
+from .model_files import ModelFiles, read
+from .model_network import Network
+
+TICKS_PER_ROUND = 25  # every channel that sounds is looked at twice a second at least
+TICKS_PER_TOLD = 50  # role opinions are kept once a second
+BELIEFS = {"genre": GENRES, "section": SECTIONS, "scene": SCENE_KINDS}
+INT8_SCALE = 1.0 / 127.0
+
+
+class Opinion:
+    """What looks have said about the role of each channel; the sum is told in ``nets/evidence.py``.
+
+    Other than there a bundle says how long it remembers, and a channel's looks come when it is its turn.
+    """
+
+    def __init__(self, n_channels: int, told: dict[str, Any]) -> None:
+        self._memory_s = float(told.get("memory_s", EVIDENCE_TAU_S))
+        self._temperature = float(told.get("temperature", 1.0))
+        self._sum, self._seconds = np.zeros((n_channels, len(ROLES))), np.zeros(n_channels)
+
+    def hear(self, ch: int, logits: Array, active_s: float) -> None:
+        """Take a look that stands for ``active_s`` seconds of the channel's own sound."""
+        active_s = min(active_s, MAX_GAP_S)
+        keep = np.exp(-active_s / self._memory_s)
+        self._sum[ch] = keep * self._sum[ch] + active_s * log_softmax(logits)
+        self._seconds[ch] = keep * self._seconds[ch] + active_s
+
+    @property
+    def prob(self) -> Array:
+        """Return ``(n_channels, 21)``."""
+        mean = self._sum / (self._seconds + PRIOR_S)[:, None]
+        return np.exp(log_softmax(mean / self._temperature))
+
+
+class Player:
+    """The networks of a model over one session, and what they remember."""
+
+    def __init__(self, model: ModelFiles, precision: str, x: Array, roles: Array | None) -> None:
+        self._x, self._roles, self._n = x, roles, x.shape[1]
+        self._nets = {"role": Network(model, "role", precision), "song": Network(model, "song", precision)}
+        self._nets["mix"] = Network(model, "mix", precision, self._n)
+        self._heads = {name: model.heads(name) for name in self._nets}
+        told = model.manifest.get("evidence", {})
+        self._context_share = float(told.get("context_share", 0.0))
+        self._own, self._context = Opinion(self._n, told), Opinion(self._n, told)
+        self._waiting_s, self._turn = np.zeros(self._n), 0
+        self._looks = -(-self._n // TICKS_PER_ROUND) if roles is None else 0
+        self._patches = np.concatenate([_neutral(self._n), x[:, :, :N_PATCH_COLUMNS]])
+        self._belief = {name: np.full(len(words), 1.0 / len(words)) for name, words in BELIEFS.items()}
+        self.voice: list[tuple[int, int, float]] = []
+
+    def tick(self, number: int, m: Array) -> tuple[NDArray[np.float32], NDArray[np.float32], Array]:
+        """Return ``y``, ``z`` and the opinion on roles of a tick."""
+        x = self._x[number]
+        self._look(number, x)
+        own = self._own.prob if self._roles is None else self._roles
+        z = self._nets["song"].run({"m": m[None], "role_sum": role_sum(own, x.astype(np.float32))[None]})["z"][0]
+        is_heard = x[:, HEARD] >= HEARD_AT_LEAST
+        given = {
+            "x": x, "role_prob": own, "song": self._believed(z), "mask": is_heard[:, None].astype(float),
+            "inv_sqrt_n": np.full((1, 1), max(1.0, float(is_heard.sum())) ** -0.5),
+        }  # fmt: skip
+        y = self._nets["mix"].run(given)["y"][: self._n]
+        return y, z, self._blended(own, x, y)
+
+    def _look(self, number: int, x: Array) -> None:
+        self._waiting_s += (x[:, IS_ACTIVE] > 0.0) * TICK_S
+        for _ in range(self._looks):
+            waiting = np.flatnonzero(self._waiting_s > 0.0)
+            if not waiting.size:
+                return
+            ch = int(waiting[np.searchsorted(waiting, self._turn) % len(waiting)])
+            self._turn = (ch + 1) % self._n
+            patch = self._patches[number + 1 : number + 1 + N_PATCH_TICKS, ch]
+            logits = self._nets["role"].run({"patch": patch[None]})["role_logits"][0]
+            voice = float(self._heads["role"]["voice_activity"].read(logits)[0])
+            is_own = 1.0 / (1.0 + np.exp(-voice))
+            self._own.hear(ch, self._heads["role"]["role"].read(logits), is_own * self._waiting_s[ch])
+            self._waiting_s[ch] = 0.0
+            self.voice.append((number, ch, voice))
+
+    def _believed(self, z: NDArray[np.float32]) -> Array:
+        for name, belief in self._belief.items():
+            prob = np.exp(log_softmax(self._heads["song"][name].read(z)))
+            belief += (1.0 - np.exp(-TICK_S / SONG_TAU_S[name])) * (prob - belief)
+        return np.concatenate([*self._belief.values(), np.zeros(len(STYLES))])[None]
+
+    def _blended(self, own: Array, x: Array, y: NDArray[np.float32]) -> Array:
+        """Return the opinion with the share of the mix network, which hears the other channels too."""
+        share = self._context_share
+        if share == 0.0 or self._roles is not None:
+            return own
+        logits = self._heads["mix"]["role"].read(y)
+        for ch in np.flatnonzero(x[:, IS_ACTIVE] > 0.0).tolist():
+            self._context.hear(ch, logits[ch], TICK_S)
+        return (1.0 - share) * own + share * self._context.prob
+
+
+def run_session(
+    model: ModelFiles, precision: str, x: Array, m: Array, roles: Array | None = None
+) -> dict[str, NDArray[Any]]:
+    """Return ``y``, ``z``, ``role_prob`` once a second, and ``voice`` rows of (tick, channel, logit).
+
+    ``x`` is ``(n_ticks, n_channels, 104)``, ``m`` ``(n_ticks, 56)``, both in -1 to 1.
+    """
+    n_channels = x.shape[1]
+    player = Player(model, precision, x, roles)
+    y, z, told = [], [], []
+    for number in range(len(x)):
+        answer, song, opinion = player.tick(number, m[number])
+        y.append(answer)
+        z.append(song)
+        if number % TICKS_PER_TOLD == TICKS_PER_TOLD - 1:
+            told.append(opinion)
+    return {
+        "y": np.array(y, np.float32),
+        "z": np.array(z, np.float32),
+        "role_prob": np.array(told, np.float32).reshape(-1, n_channels, len(ROLES)),
+        "voice": np.array(player.voice, np.float32).reshape(-1, 3),
+    }
+
+
+def _neutral(n_channels: int) -> Array:
+    rows = np.zeros((N_PATCH_TICKS, n_channels, N_PATCH_COLUMNS))
+    for columns in (MEL_NOW, MEL_SLOW, IS_ACTIVE):
+        rows[:, :, columns] = -1.0
+    return rows
+
+
+def _unpacked(values: NDArray[Any]) -> Array:
+    return values.astype(np.float64) * (INT8_SCALE if values.dtype == np.int8 else 1.0)
+
+
+def main(arguments: list[str]) -> int:
+    """Run every session of a folder."""
+    path, precision, folder = Path(arguments[0]), arguments[1], Path(arguments[2])
+    try:
+        model = read(path)
+        for file in sorted(folder.glob("in_*.npz")):
+            with np.load(file) as given:
+                x, m = _unpacked(given["x"]), _unpacked(given["m"])
+                roles = given["role_prob"].astype(np.float64) if "role_prob" in given.files else None
+            np.savez(folder / file.name.replace("in_", "out_"), **run_session(model, precision, x, m, roles))  # type: ignore[arg-type]
+            file.unlink()
+            sys.stdout.write(f"{file.name}\n")
+            sys.stdout.flush()
+    except ModelError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
