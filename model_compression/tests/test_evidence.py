@@ -1,0 +1,80 @@
+"""Evidence: what is believed of a channel and of the song, given what the networks said so far."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from model_compression.nets.evidence import RoleEvidence, SongEvidence, role_sum
+from model_compression.nets.layout import HEARD, N_MODEL_INPUT, N_OUTPUT, N_ROLES
+
+CH = np.array([0])
+
+
+def said(role: int, logit: float = 3.0, voice: float = 6.0) -> np.ndarray:
+    out = np.zeros((1, N_OUTPUT["role"]))
+    out[0, role], out[0, N_ROLES] = logit, voice
+    return out
+
+
+def test_a_channel_never_heard_may_be_anything() -> None:
+    np.testing.assert_allclose(RoleEvidence(2).role_prob(), 1.0 / N_ROLES)
+
+
+def test_silence_changes_nothing() -> None:
+    evidence = RoleEvidence(1)
+    evidence.add(CH, said(3), np.ones(1), 0.5)
+    before = evidence.role_prob()
+    evidence.add(CH, said(7), -np.ones(1), 0.5)
+    np.testing.assert_array_equal(evidence.role_prob(), before)
+
+
+def test_belief_grows_with_what_is_heard_and_turns_after_a_change_of_player() -> None:
+    evidence = RoleEvidence(1)
+    grown = []
+    for _ in range(40):
+        evidence.add(CH, said(3), np.ones(1), 0.5)
+        grown.append(evidence.role_prob()[0, 3])
+    assert np.all(np.diff(grown) > 0)
+    for _ in range(60):
+        evidence.add(CH, said(7), np.ones(1), 0.5)
+    assert evidence.role_prob()[0].argmax() == 7
+
+
+def test_old_evidence_fades_to_one_in_e_after_twenty_seconds_of_sound() -> None:
+    evidence = RoleEvidence(1)
+    evidence.add(CH, said(3, voice=50.0), np.ones(1), 1.0)
+    before = evidence.seconds[0]
+    flat = np.zeros((1, N_OUTPUT["role"]))
+    flat[0, N_ROLES] = 50.0
+    kept = evidence.evidence[0, 3] - evidence.evidence[0, 4]
+    for _ in range(20):
+        evidence.add(CH, flat, np.ones(1), 1.0)
+    left = evidence.evidence[0, 3] - evidence.evidence[0, 4]
+    np.testing.assert_allclose(left / kept, np.exp(-1.0), rtol=1e-9)
+    assert evidence.seconds[0] > before
+
+
+def test_the_temperature_sharpens_without_changing_the_order() -> None:
+    soft, sharp = RoleEvidence(1, temperature=1.0), RoleEvidence(1, temperature=0.25)
+    for evidence in (soft, sharp):
+        evidence.add(CH, said(3), np.ones(1), 1.0)
+    assert sharp.role_prob().max() > soft.role_prob().max()
+    assert sharp.role_prob().argmax() == soft.role_prob().argmax() == 3
+
+
+def test_song_beliefs_start_alike_and_stay_probabilities() -> None:
+    evidence, z = SongEvidence(), np.zeros(N_OUTPUT["song"])
+    z[9] = 8.0  # the first genre
+    for _ in range(1500):
+        song = evidence.add(z)
+    np.testing.assert_allclose([song[:8].sum(), song[8:14].sum(), song[14:17].sum()], 1.0)
+    assert song[0] > 0.9
+    assert not song[17:].any()
+
+
+def test_role_sum_counts_heard_channels_only() -> None:
+    x = np.full((2, N_MODEL_INPUT), -1.0, np.float32)
+    prob = np.eye(N_ROLES)[:2]
+    np.testing.assert_allclose(role_sum(prob, x), 1.0 / N_ROLES)
+    x[1, HEARD] = 0.5
+    np.testing.assert_allclose(role_sum(prob, x), prob[1])

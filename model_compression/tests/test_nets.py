@@ -1,0 +1,143 @@
+"""Networks: two faces of the same weights, and a mix that neither order nor padding can move."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from dsp_kernels.contract.generated.contract import GENRES, KEYS, ROLES, SCENE_KINDS, SECTIONS
+from model_compression.nets.delays import DelayLines, roll
+from model_compression.nets.layout import HEADS, N_MIX_INPUT, N_MODEL_INPUT, N_OUTPUT, N_ROLES, N_SONG_INPUT
+from model_compression.training.recipe import load_recipe
+
+FLOAT32_SLACK = 2e-5  # sums in another order
+
+
+@pytest.fixture(scope="module")
+def nets() -> dict[str, Any]:
+    """Return the students of the shipped recipe, fresh, with norms that have seen something."""
+    from model_compression.training.students import build
+
+    rng = np.random.default_rng(5)
+    made = {}
+    for net in ("role", "song", "mix"):
+        made[net] = build(net, load_recipe("small").stages[f"{net}.student"].size, rng)
+        for variable in made[net].variables:
+            if not variable.trainable:
+                variable.assign(rng.uniform(0.5, 1.5, variable.shape).astype(np.float32))
+    return made
+
+
+def mix_scene(n_ticks: int, n_channels: int) -> dict[str, Any]:
+    rng = np.random.default_rng(1)
+    return {
+        "x": rng.uniform(-1, 1, (n_ticks, n_channels, N_MODEL_INPUT)).astype(np.float32),
+        "role_prob": rng.dirichlet(np.ones(N_ROLES), (n_ticks, n_channels)).astype(np.float32),
+        "song": rng.uniform(0, 1, (n_ticks, N_SONG_INPUT)).astype(np.float32),
+    }
+
+
+def mix_sequence(net: Any, scene: dict[str, Any], mask: Any) -> Any:
+    import tensorflow as tf
+
+    return net(*(tf.constant(scene[k][None]) for k in ("x", "role_prob", "song")), tf.constant(mask[None]))[0].numpy()
+
+
+def test_outputs_have_the_columns_of_the_design() -> None:
+    assert N_OUTPUT == {"role": 22, "mix": 44, "song": 3 + 6 + 8 + 3 + 24}
+    assert (len(ROLES), len(GENRES), len(SECTIONS), len(SCENE_KINDS), len(KEYS)) == (21, 8, 6, 3, 24)
+    for heads in HEADS.values():
+        assert [h.first for h in heads.values()] == np.cumsum([0, *(h.count for h in heads.values())])[:-1].tolist()
+
+
+@pytest.mark.parametrize(
+    ("net", "n_parameters", "n_mac"),
+    [("role", 110_000, 4_000_000), ("mix", 130_000, 5_000_000), ("song", 70_000, 100_000)],
+)
+def test_students_stay_within_their_budget(nets: dict[str, Any], net: str, n_parameters: int, n_mac: int) -> None:
+    from model_compression.training.weights import n_parameters as counted
+
+    assert counted(nets[net]) <= n_parameters
+    assert nets[net].n_mac(32) <= n_mac
+
+
+def test_mix_step_says_what_the_sequence_says(nets: dict[str, Any]) -> None:
+    from model_compression.conversion.stream import float_tick, mix_inputs
+
+    net, scene = nets["mix"], mix_scene(40, 3)
+    sequence = np.clip(mix_sequence(net, scene, np.ones(3, np.float32)), -1.0, 1.0)
+    lines = DelayLines(net.delays_ticks(), 4, net.size.width)
+    inputs = mix_inputs(scene["x"], scene["role_prob"], scene["song"], 4)
+    steps = np.stack([out["y"][:3] for _, out in roll(float_tick(net), lines, inputs)])
+    np.testing.assert_allclose(steps, sequence, atol=FLOAT32_SLACK)
+
+
+def test_song_step_says_what_the_sequence_says(nets: dict[str, Any]) -> None:
+    import tensorflow as tf
+
+    from model_compression.conversion.stream import float_tick
+
+    net, rng = nets["song"], np.random.default_rng(2)
+    m = rng.uniform(-1, 1, (160, N_MIX_INPUT)).astype(np.float32)
+    sums = rng.dirichlet(np.ones(N_ROLES), 160).astype(np.float32)
+    sequence = net(tf.constant(m[None]), tf.constant(sums[None]))[0].numpy()
+    lines = DelayLines(net.delays_ticks(), 1, net.size.width)
+    inputs = ({"m": m[t][None], "role_sum": sums[t][None]} for t in range(160))
+    steps = np.stack([out["z"][0] for _, out in roll(float_tick(net), lines, inputs)])
+    np.testing.assert_allclose(steps, sequence, atol=2e-4)  # logits of some tens, seven residual sums
+
+
+def test_role_step_says_what_the_batch_says(nets: dict[str, Any]) -> None:
+    import tensorflow as tf
+
+    from model_compression.conversion.stream import float_tick
+
+    patches = np.random.default_rng(3).uniform(-1, 1, (3, 64, 72)).astype(np.float32)
+    tick = float_tick(nets["role"])
+    steps = np.concatenate([tick({"patch": p[None]})["role_logits"] for p in patches])
+    np.testing.assert_allclose(steps, nets["role"](tf.constant(patches)).numpy(), atol=2e-4)
+
+
+def test_mix_follows_the_channels_when_they_change_places(nets: dict[str, Any]) -> None:
+    scene, order = mix_scene(20, 6), np.array([3, 0, 5, 1, 4, 2])
+    moved = {k: v[:, order] if k != "song" else v for k, v in scene.items()}
+    mask = np.ones(6, np.float32)
+    expected = mix_sequence(nets["mix"], scene, mask)[:, order]
+    np.testing.assert_allclose(mix_sequence(nets["mix"], moved, mask), expected, atol=FLOAT32_SLACK)
+
+
+def test_masked_channels_do_not_move_the_others_whatever_they_hold(nets: dict[str, Any]) -> None:
+    scene = mix_scene(20, 6)
+    alone = {k: v[:, :2] if k != "song" else v for k, v in scene.items()}
+    mask = np.array([1, 1, 0, 0, 0, 0], np.float32)
+    expected = mix_sequence(nets["mix"], alone, np.ones(2, np.float32))
+    np.testing.assert_allclose(mix_sequence(nets["mix"], scene, mask)[:, :2], expected, atol=FLOAT32_SLACK)
+
+
+def test_one_channel_twice_is_heard_as_one_channel(nets: dict[str, Any]) -> None:
+    """Sums are divided by the true count, so the pool of two equals is the pool of one."""
+    scene = mix_scene(20, 1)
+    twice = {k: np.repeat(v, 2, axis=1) if k != "song" else v for k, v in scene.items()}
+    one = mix_sequence(nets["mix"], scene, np.ones(1, np.float32))
+    two = mix_sequence(nets["mix"], twice, np.ones(2, np.float32))
+    np.testing.assert_allclose(two, np.repeat(one, 2, axis=1), atol=FLOAT32_SLACK)
+
+
+def test_merged_adapters_leave_the_answer_as_it_was(nets: dict[str, Any]) -> None:
+    from model_compression.training.students import build
+
+    rng = np.random.default_rng(8)
+    net = build("mix", {"width": 16, "hidden": 24, "blocks": 1, "head": 16}, rng)
+    scene, mask = mix_scene(20, 3), np.ones(3, np.float32)
+    before = mix_sequence(net, scene, mask)
+    added = [v for unit in net.units() for v in unit.add_adapters(rng)]
+    np.testing.assert_array_equal(mix_sequence(net, scene, mask), before)
+    for variable in added:
+        variable.assign(rng.normal(0.0, 0.1, variable.shape).astype(np.float32))
+    adapted = mix_sequence(net, scene, mask)
+    assert np.abs(adapted - before).max() > 0.01
+    for unit in net.units():
+        unit.merge_adapters()
+    np.testing.assert_allclose(mix_sequence(net, scene, mask), adapted, atol=FLOAT32_SLACK)
