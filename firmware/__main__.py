@@ -6,10 +6,12 @@ A command is a module with ``NAME``, ``SUMMARY``, ``EXAMPLE``, ``add_arguments``
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import signal
 import sys
 import tomllib
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 from types import FrameType
@@ -19,6 +21,7 @@ from dsp_kernels.contract.generated.contract import CONTRACT_ID
 from . import check_command, devices_command, render_command, report_command, run_command
 from .errors import EvenhandError
 
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 COMMANDS = (run_command, render_command, report_command, devices_command, check_command)
 
 
@@ -39,6 +42,11 @@ def main(argv: list[str] | None = None) -> int:
     except BrokenPipeError:  # whoever read our output went away; there is nobody to tell
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else its buffer is tried again at the end
+        return _fail(f"{error.filename or 'standard output'}: {error.strerror}; make room and start it again")
     return 0
 
 
@@ -83,7 +91,8 @@ def _stop(_number: int, _frame: FrameType | None) -> None:
 def _fail(message: str) -> int:
     """Print one ``error:`` line; names from outside may hold anything, line breaks too."""
     line = "".join(c if c.isprintable() else "?" for c in " ".join(message.split()))
-    print(f"error: {line}", file=sys.stderr)
+    with suppress(OSError):  # a full disk under standard error is told by the status alone
+        print(f"error: {line}", file=sys.stderr)
     return 1
 
 

@@ -23,7 +23,7 @@ from dsp_kernels.build_ffi import (
     kernel_headers,
     kernel_sources,
 )
-from firmware.system.alsa_config import CARD_PLUGIN
+from firmware.system.alsa_config import CARD_PLUGIN, CONTROL_PLUGIN
 
 RT_DIR = Path(__file__).parent / "rt"
 LIVE_DIR = RT_DIR / "live"
@@ -40,6 +40,7 @@ LIVE_HEADERS = (
 )
 CARD_DIR = RT_DIR / "virtual_card"
 CARD_PLUGIN_SOURCES = ("pcm_evenhand.c", "stream.c", "stream_transfer.c", "stream_wake.c", "samples.c", "card.c")
+CONTROL_PLUGIN_SOURCES = ("ctl_evenhand.c",)
 CARD_WORLD_SOURCES = ("world.c", "world_files.c", "card.c")
 
 
@@ -80,8 +81,11 @@ def card_builder() -> FFI:
     return extension("firmware._card", [CARD_DIR / "world.h"], sources, '#include "world.h"', include_dirs=include_dirs)
 
 
-def build_card_plugin(out: Path = CARD_PLUGIN, *, compiler: str = "", flags: tuple[str, ...] = ()) -> Path:
-    """Compile the ALSA plug-in that programs open a virtual card with, and return it.
+def build_card_plugin(
+    out: Path = CARD_PLUGIN, names: tuple[str, ...] = CARD_PLUGIN_SOURCES, *, compiler: str = "",
+    flags: tuple[str, ...] = (),
+) -> Path:  # fmt: skip
+    """Compile an ALSA plug-in that programs open a virtual card with, or its preamps, and return it.
 
     Raises
     ------
@@ -89,7 +93,7 @@ def build_card_plugin(out: Path = CARD_PLUGIN, *, compiler: str = "", flags: tup
         With the compiler's own words.
     """
     compiler = compiler or os.environ.get("CC", "cc")
-    sources = [str(CARD_DIR / name) for name in CARD_PLUGIN_SOURCES]
+    sources = [str(CARD_DIR / name) for name in names]
     out.unlink(missing_ok=True)  # a program that has it open keeps the old one
     # PIC in capitals is how alsa-lib's headers know a plug-in that is loaded at run time.
     # -fwrapv: a damaged shared file may hold any number.
@@ -109,6 +113,7 @@ def main() -> None:
         compile_in_place(live_builder(engine)),
         compile_in_place(card_builder()),
         build_card_plugin(),
+        build_card_plugin(CONTROL_PLUGIN, CONTROL_PLUGIN_SOURCES),
     ):
         print(f"built {built.name}")
 

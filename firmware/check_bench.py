@@ -22,7 +22,8 @@ from .live_start import attached, refuse_failed_start, runtime_folder, wait_for_
 from .mixer_setup import MAX_STRIPS, MixerSetup, setup_of_board, setup_of_session, write_setup
 from .segment import LiveStatus
 from .system.alsa_config import write_alsa_config
-from .system.board_fit import board_pcm, is_simulated, refuse_foreign_machine, refuse_missing_cores
+from .system.board_fit import board_pcm, is_simulated, refuse_foreign_machine
+from .system.cores import refuse_missing_cores
 from .system.supervisor import Child, Supervisor, python
 from .system.virtual_card import VirtualCard
 

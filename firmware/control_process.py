@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 import threading
 import time
@@ -22,9 +23,13 @@ from .control.control import Control
 from .control.keepsake import recall_evidence, recall_state, remember_evidence, remember_state
 from .control.scenes import Scene, read_scene
 from .errors import EvenhandError
+from .inference.inline import NONE, bundle_path
+from .inference.link import Link
 from .mixer_setup import MixerSetup, read_setup
+from .model_story import ModelStory
 from .observation import ChannelSetup, Observation
 from .parameter_track import ParameterTrack
+from .preamp_side import PreampSide
 from .recorder.markers import SpoolWriter
 from .segment import EVIDENCE_NOTEBOOK, PUBLIC_NOTEBOOK, STATE_NOTEBOOK, Event, Segment, SegmentAbsentError
 from .system.notify import Notifier
@@ -52,6 +57,10 @@ class ControlProcess:
         Where each change of a parameter is kept for a replay, or None.
     spool
         Where decisions are announced to the recorder, or None.
+    preamps
+        What to do about preamps, or None on a board without.
+    model
+        The model beside control, or None.
     """
 
     def __init__(
@@ -64,10 +73,14 @@ class ControlProcess:
         decisions: IO[str] | None = None,
         track: ParameterTrack | None = None,
         spool: SpoolWriter | None = None,
+        preamps: PreampSide | None = None,
+        model: Link | None = None,
     ) -> None:
         self._setup, self._path, self._make_control = setup, segment, make_control
         self._autosave, self._decisions, self._track, self._spool = autosave, decisions, track, spool
+        self._preamps, self._model = preamps, model
         self.control = make_control()
+        self._story = ModelStory()
         self._n_told = 0
         self._n_ticks = 0
         self._last_frame = 0
@@ -120,6 +133,8 @@ class ControlProcess:
         except EvenhandError as error:
             _say(f"{error}; the state stands, the rules listen afresh")
         self._n_told = self.control.decisions.n_decisions
+        if self._preamps:
+            self._preamps.desk.take_up(self.control, segment.params())
 
     def _serve(self, segment: Segment, stop: threading.Event, notifier: Notifier) -> None:
         segment.skip_observations()
@@ -139,7 +154,10 @@ class ControlProcess:
     def _tick(self, segment: Segment, frame: int, observation: Observation) -> None:
         self._n_ticks += 1
         self._last_frame = frame
-        params = self.control.tick(observation)
+        answer = self._model.step(time.monotonic()) if self._model else None
+        params = self.control.tick(observation, answer)
+        if self._preamps:
+            params = self._preamps.tick(self.control, observation.time_s, params)
         # First the state, then what follows from it: a successor never goes back behind what the engine has.
         segment.write_notebook(STATE_NOTEBOOK, remember_state(self.control))
         if params is not None:
@@ -149,6 +167,9 @@ class ControlProcess:
         if self._n_ticks % MASKING_TICKS == 0:
             self._hand_down_mix_gain(segment)
         segment.beat(frame)
+        if self._model:
+            self._model.ask(self.control.question(observation))
+            self._story.see(observation.time_s, self.control.learned)
         if self._n_ticks % EVIDENCE_TICKS == 0:
             segment.write_notebook(EVIDENCE_NOTEBOOK, remember_evidence(self.control))
         if self._n_ticks % PUBLIC_TICKS == 0:
@@ -159,6 +180,8 @@ class ControlProcess:
 
     def _hand_down(self, segment: Segment) -> None:
         params = self.control.state.snapshot()
+        if self._preamps:
+            self._preamps.desk.cover(params)
         segment.publish(params)
         segment.write_notebook(STATE_NOTEBOOK, remember_state(self.control))
         segment.write_notebook(EVIDENCE_NOTEBOOK, remember_evidence(self.control))
@@ -175,6 +198,19 @@ class ControlProcess:
 
     # ------------------------------------------------------------------------------------------------ telling
 
+    def model_record(self) -> dict[str, Any]:
+        """Return which model decides, how its process does, and what it takes the music for."""
+        if self._model is None:
+            return {"model": "none"}
+        told = self._model.as_record()
+        return {"model": told["model"], "inference": told, "learned": self.control.learned.as_record()}
+
+    def result(self) -> dict[str, Any]:
+        """Return what stood where at the end, and what a model took the music for since this process began."""
+        told = self._story.as_record(self.control.learned) if self.control.learned.has_answers else None
+        return {"channels": [c.as_record() for c in self.control.channel_summaries()], **self.control.as_record(),
+                **self.model_record(), "story": told}  # fmt: skip
+
     def _public(self) -> dict[str, Any]:
         """Return what a view shows of control: small, since it is written five times a second."""
         log = self.control.decisions
@@ -185,6 +221,8 @@ class ControlProcess:
                            "from": round(d.from_value, 2), "to": round(d.to_value, 2), "unit": d.unit,
                            "cause": d.cause} for d in kept],
             **self.control.as_record(),
+            **(self._preamps.as_record() if self._preamps else {}),
+            **self.model_record(),
         }  # fmt: skip
 
     def _tell_decisions(self, frame: int) -> None:
@@ -217,6 +255,7 @@ def make_control(setup: MixerSetup, options: argparse.Namespace, scene: Scene | 
         automix=options.automix,
         scene=scene,
         amount_percent=options.amount,
+        style=options.style,
     )
 
 
@@ -237,9 +276,14 @@ def _arguments() -> argparse.ArgumentParser:
     parser.add_argument("--automix", help="how microphones share gain")
     parser.add_argument("--target-lufs", type=float, default=-16.0, help="loudness of the mix")
     parser.add_argument("--amount", type=float, default=100.0, help="how far automation goes, in percent")
+    parser.add_argument("--model", default=NONE, help="model bundle, shipped, or none: rules alone (none)")
+    parser.add_argument("--model-key", type=Path, action="append", default=[], help="public key to trust besides ours")
+    parser.add_argument("--style", default="natural", help="which mix the model is asked for")
     parser.add_argument("--decisions", type=Path, help="file that each decision is appended to, a JSON line each")
     parser.add_argument("--track", type=Path, help="file of each change of a parameter, for a replay")
     parser.add_argument("--markers", type=Path, help="file that the recorder reads markers from")
+    parser.add_argument("--preamps", nargs=3, metavar=("CARD", "SOCKET", "PEER"),
+                        help="key of the main card, socket of this process, that of the preamps'")  # fmt: skip
     parser.add_argument("--result", type=Path, help="file that says at the end what stood where, as JSON")
     return parser
 
@@ -261,6 +305,12 @@ def _decide(options: argparse.Namespace, stop: threading.Event, stack: ExitStack
     decisions: IO[str] | None = None
     if options.decisions:
         decisions = stack.enter_context(options.decisions.open("a", encoding="utf-8", errors="backslashreplace"))
+    path = bundle_path(options.model)
+    model = None
+    if path is not None:
+        model = stack.enter_context(Link(path, options.model_key, [s.is_stereo for s in setup.strips], _say))
+        # Another bundle at the same place is taken without a restart of anything.
+        signal.signal(signal.SIGHUP, lambda *_: model.swap(path, time.monotonic()))
     process = ControlProcess(
         setup,
         options.segment,
@@ -269,15 +319,19 @@ def _decide(options: argparse.Namespace, stop: threading.Event, stack: ExitStack
         decisions=decisions,
         track=stack.enter_context(ParameterTrack(options.track)) if options.track else None,
         spool=stack.enter_context(SpoolWriter(options.markers)) if options.markers else None,
+        preamps=stack.enter_context(_preamp_side(setup, *options.preamps)) if options.preamps else None,
+        model=model,
     )
     process.run(stop, Notifier())
     process.finish()
     if options.result:
-        record = {"channels": [c.as_record() for c in process.control.channel_summaries()],
-                  **process.control.as_record()}  # fmt: skip
         with Outputs() as outputs:
-            outputs.stage(options.result).write_text(json.dumps(record, allow_nan=False), encoding="utf-8")
+            outputs.stage(options.result).write_text(json.dumps(process.result(), allow_nan=False), encoding="utf-8")
             outputs.commit()
+
+
+def _preamp_side(setup: MixerSetup, main_card: str, socket: str, peer: str) -> PreampSide:
+    return PreampSide(setup, main_card, socket=Path(socket), peer=Path(peer), say=_say)
 
 
 def main(argv: list[str] | None = None) -> int:

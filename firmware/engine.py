@@ -9,7 +9,13 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from dsp_kernels.contract.layout import BUS_METERS_DTYPE, CHANNEL_METERS_DTYPE, FEATURES_DTYPE, PARAMS_DTYPE
+from dsp_kernels.contract.layout import (
+    BUS_METERS_DTYPE,
+    CHANNEL_METERS_DTYPE,
+    FEATURES_DTYPE,
+    MIX_FEATURES_DTYPE,
+    PARAMS_DTYPE,
+)
 from dsp_kernels.native import aligned_bytes
 
 from .errors import EvenhandError
@@ -119,6 +125,7 @@ class Engine:
         return Observation(
             time_s=time_s,
             features=self._features(),
+            mix_features=self._mix_features(),
             channel_meters=self._channel_meters.copy(),
             bus_meters=self._bus_meters.copy(),
             loudness=Loudness(
@@ -143,6 +150,11 @@ class Engine:
         records = self._lib.eh_engine_features(self._engine)
         size_bytes = self.n_channels * FEATURES_DTYPE.itemsize
         return np.frombuffer(self._ffi.buffer(records, size_bytes), FEATURES_DTYPE).copy()
+
+    def _mix_features(self) -> NDArray[np.void]:
+        mix = np.zeros((), MIX_FEATURES_DTYPE)
+        self._lib.eh_engine_read_mix_features(self._engine, self._pointer("eh_mix_features *", mix))
+        return mix
 
     def _pointer(self, kind: str, array: NDArray[Any]) -> Any:
         return self._ffi.cast(kind, array.ctypes.data)

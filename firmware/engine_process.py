@@ -22,6 +22,7 @@ from .live_extension import live_extension
 from .mixer_setup import MixerSetup, read_setup
 from .recorder.native import Native
 from .recorder.ring_file import RingOwner
+from .system.cores import refuse_missing_cores
 from .system.notify import Notifier
 from .system.process import serve
 
@@ -151,6 +152,7 @@ def _run(options: argparse.Namespace, stop: threading.Event) -> None:
         board = load_board(options.board)
     except BoardError as error:
         raise EvenhandError(str(error)) from None
+    refuse_missing_cores(board, ("audio", "analysis"))
     signal.pthread_sigmask(signal.SIG_BLOCK, ENDING_SIGNALS)  # the start looks out for them itself
     try:
         process = EngineProcess(board, read_setup(options.mixer), options)

@@ -18,6 +18,7 @@ import numpy as np
 from .atomic import Outputs
 from .errors import EvenhandError
 from .mixer_setup import MixerSetup, read_setup, write_setup
+from .model_story import placed
 from .observation import TICK_MS, ChannelSetup, Loudness
 from .recorder.read_back import Break, RecordingReader
 from .recorder.timeline import Timeline
@@ -126,6 +127,7 @@ def write_live_report(
                 title=recording.title,
                 notes=[_fidelity(replay.error_db), *_break_notes(recording), *_restart_notes(record)],
                 facts=_facts(record, recording),
+                story=_story(record, recording),
                 occasion=_occasion(recording.started),
                 made_by="evenhand-box run",
                 all_decisions=DECISIONS,
@@ -194,6 +196,18 @@ def _facts(record: dict[str, Any], recording: RecordingReader) -> list[Fact]:
     if recording.breaks:
         facts.append(Fact(name="Sound lost", figure=f"{n_lost / recording.sample_rate_hz:.2f}", unit="s"))
     return facts
+
+
+def _story(record: dict[str, Any], recording: RecordingReader) -> dict[str, Any] | None:
+    """Return what a model took the music for, timed by the recording."""
+    timeline, rate_hz = recording.timeline(), recording.sample_rate_hz
+    duration_s = recording.n_frames / rate_hz
+
+    def place_s(time_s: float) -> float | None:
+        position = timeline.position(round(time_s * rate_hz))
+        return None if position is None else min(position / rate_hz, duration_s)
+
+    return placed(record.get("story"), place_s)
 
 
 def _occasion(started: str) -> str:

@@ -18,11 +18,14 @@ from board_configs.board import Board
 
 from .control.scenes import read_scene
 from .errors import EvenhandError
+from .inference.inline import NONE, SHIPPED_WORD
 from .live_report import keep_run
 from .live_start import START_S, attached, last_words, refuse_failed_start, runtime_folder, wait_for_sound
 from .mixer_setup import setup_of_board, write_setup
 from .segment import PUBLIC_NOTEBOOK, Segment, percentile_us
-from .system.board_fit import board_pcm, is_simulated, refuse_foreign_machine, refuse_missing_cores
+from .system.board_fit import board_pcm, is_simulated, refuse_foreign_machine
+from .system.cores import refuse_missing_cores
+from .system.process import deaf
 from .system.sim_world import SimWorld
 from .system.supervisor import Child, Supervisor, python
 from .terminal_view import Picture
@@ -47,6 +50,9 @@ class RunJob:
     target_lufs: float = -16.0
     amount_percent: float = 100.0
     waits_for_card: bool = False
+    model: str = "none"  # a bundle, "shipped" or "none"
+    model_keys: tuple[Path, ...] = ()
+    style: str = "natural"
     priority: int = 80
 
 
@@ -97,7 +103,7 @@ class LiveRun:
             if self.world:
                 self.world.begin(self._is_control_behind)
         except BaseException:
-            self._stack.close()
+            self._close()
             raise
         for line in list(self._lines):  # a start that is refused is told in one line, and only in one
             self._on_line(line)
@@ -108,7 +114,11 @@ class LiveRun:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._stack.close()
+        self._close()
+
+    def _close(self) -> None:
+        with deaf():
+            self._stack.close()
 
     # ------------------------------------------------------------------------------------------------ running
 
@@ -125,6 +135,10 @@ class LiveRun:
 
     def finish(self) -> dict[str, Any]:
         """End the processes in order and return the figures of the run, as ``--json`` prints them."""
+        with deaf():
+            return self._finish()
+
+    def _finish(self) -> dict[str, Any]:
         assert self.segment is not None
         picture = self.picture()
         self._ended = {name: child.n_restarts for name, child in self._supervisor.children.items()}
@@ -132,7 +146,7 @@ class LiveRun:
         told = self._recorder_status()
         folders = [ended["folder"] for ended in told.get("ended", [])] + [told.get("folder")]
         self.recordings = [Path(folder) for folder in folders if folder]
-        for name in ("recorder", "control"):
+        for name in ("recorder", "preamps", "control"):
             if name in self._supervisor.children:
                 self._supervisor.end(name)
         record = self._record(picture)
@@ -191,7 +205,9 @@ class LiveRun:
         common = ("--mixer", mixer, "--segment", self._segment_path, "--parent", parent)
         engine: list[object] = ["--board", job.board.path, *common, "--priority", job.priority]
         control: list[object] = [*common, "--target-lufs", job.target_lufs, "--amount", job.amount_percent]
-        control += ["--result", self._runtime / "result.json"]
+        control += ["--result", self._runtime / "result.json", "--model", _absolute(job.model), "--style", job.style]
+        for key in job.model_keys:
+            control += ["--model-key", key.resolve()]
         environment = self.world.environment if self.world else {}
         engine += ["--pcm", self._pcm()]
         if self.world:
@@ -204,6 +220,12 @@ class LiveRun:
             Child("engine", python("firmware.engine_process", *engine), environment, self._is_engine_alive),
             Child("control", python("firmware.control_process", *control), {}, self._is_control_alive),
         ]
+        if job.board.preamps:
+            sockets = (self._runtime / "control.socket", self._runtime / "preamps.socket")
+            children[1].command = [*children[1].command, "--preamps", job.board.main_card.key, *map(str, sockets)]
+            preamps: list[object] = ["--board", job.board.path, "--control", sockets[0], "--socket", sockets[1]]
+            preamps += ["--parent", parent, *(("--ctl", self.world.ctl) if self.world else ())]
+            children.append(Child("preamps", python("firmware.preamp_process", *preamps), environment, None))
         if job.record:
             ring, spool = self._runtime / "record.ring", self._runtime / "markers"
             children[0].command = [*children[0].command, "--record-ring", str(ring)]
@@ -284,7 +306,7 @@ class LiveRun:
         try:
             result = json.loads((self._runtime / "result.json").read_text(encoding="utf-8"))
         except (OSError, ValueError):
-            result = {"channels": picture.control.get("channels", [])}
+            result = {"channels": picture.control.get("channels", []), "model": picture.control.get("model", "none")}
         return {
             "board": self._job.board.name,
             "periods": counters["periods"],
@@ -297,9 +319,14 @@ class LiveRun:
             "round_trip_frames": status.round_trip_frames,
             "integrated_lufs": round(observation.loudness.integrated_lufs, 2) if observation else None,
             "true_peak_dbtp": round(observation.loudness.true_peak_dbtp, 2) if observation else None,
-            "model": "none",
+            "model": result.get("model", "none"),
             "channels": result["channels"],
+            **({"story": result["story"]} if result.get("story") else {}),
         }
+
+
+def _absolute(model: str) -> str:
+    return model if model in (NONE, SHIPPED_WORD) else str(Path(model).resolve())
 
 
 def _make_folder(folder: Path) -> None:

@@ -36,12 +36,14 @@ class Observation:
     """One look at the engine.
 
     ``features`` and ``channel_meters`` have shape ``(n_channels,)`` of ``FEATURES_DTYPE`` and ``CHANNEL_METERS_DTYPE``,
-    ``bus_meters`` ``(n_buses,)`` of ``BUS_METERS_DTYPE`` in the order main L, main R, record L, record R, aux 1 to 6,
-    monitor L, monitor R (``dsp_kernels.contract.layout``).
+    ``mix_features`` ``()`` of ``MIX_FEATURES_DTYPE``, ``bus_meters`` ``(n_buses,)`` of ``BUS_METERS_DTYPE`` in the
+    order main L, main R, record L, record R, aux 1 to 6, monitor L, monitor R (``dsp_kernels.contract.layout``).
+    Features are those of the last hop; what lasts a hop only, an onset, stands in two, so that each is seen once.
     """
 
     time_s: float
     features: NDArray[np.void]
+    mix_features: NDArray[np.void]
     channel_meters: NDArray[np.void]
     bus_meters: NDArray[np.void]
     loudness: Loudness

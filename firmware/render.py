@@ -17,8 +17,10 @@ from .atomic import Outputs
 from .control.control import Control
 from .control.scenes import read_scene
 from .engine import RECORD, Engine
+from .inference.inline import inline_of
+from .model_story import ModelStory
 from .observation import TICK_MS, Observation
-from .render_job import RenderJob, channel_file_name, refuse_model, refuse_outputs
+from .render_job import RenderJob, channel_file_name, refuse_outputs
 from .report import Collector, Fact, write_page
 from .session_reader import SessionReader
 from .sessions import Session, open_session
@@ -42,12 +44,15 @@ class RenderResult:
     true_peak_dbtp: float
     model: str
     channels: list[dict[str, Any]]
+    story: dict[str, Any] | None  # what a model took the music for; None without one
     notes: list[str]
 
     def as_record(self) -> dict[str, Any]:
         """Return the object that ``--json`` prints."""
         record = asdict(self)
         del record["notes"]
+        if self.story is None:
+            del record["story"]
         return record
 
 
@@ -60,7 +65,6 @@ def render(job: RenderJob, on_progress: Progress = lambda _: None) -> RenderResu
         When the job cannot be done as it stands; then no output has changed.
     """
     began_s = time.perf_counter()
-    refuse_model(job.model)
     session = open_session(job.session)
     refuse_outputs(job, session)
     with Outputs() as outputs:
@@ -92,7 +96,11 @@ class _Mix:
             automix=job.automix,
             scene=read_scene(job.scene) if job.scene else None,
             amount_percent=job.amount_percent,
+            style=job.style,
         )
+        is_stereo = [channel.is_stereo for channel in session.channels]
+        self._model, note = inline_of(job.model, job.model_keys, is_stereo)
+        self._story = ModelStory() if self._model else None
         self._params: NDArray[np.void] | None = None
         self._mix_gain: NDArray[np.floating] | None = None
         self._observation: Observation | None = None
@@ -100,7 +108,9 @@ class _Mix:
         self._n_told = 0
         self._n_handed_down = 0
         self._n_mixed = 0
-        self._notes: list[str] = []
+        self._notes: list[str] = [note] if note else []
+        if job.style != "natural" and self._model is None:
+            self._notes.append(f"--style {job.style} asks a model, and none decided: the rules have one style")
 
     def run(self, on_progress: Progress) -> None:
         """Decode, mix, decide and write, a block at a time."""
@@ -141,8 +151,9 @@ class _Mix:
             integrated_lufs=round(loudness.integrated_lufs, 2),
             loudness_range_lu=round(loudness.loudness_range_lu, 2),
             true_peak_dbtp=round(loudness.true_peak_dbtp, 2),
-            model=self._job.model,
+            model=self._model.model if self._model else "none",
             channels=self._channel_records(),
+            story=self._story.as_record(self._control.learned) if self._story else None,
             notes=self._notes,
         )
 
@@ -159,6 +170,7 @@ class _Mix:
                 target_lufs=self._job.target_lufs,
                 title=self._session.name,
                 notes=result.notes,
+                story=result.story,
                 facts=[Fact(name="Speed", figure=f"{result.realtime_factor:.0f}", unit="× real time")],
             )
         except OSError as error:
@@ -209,7 +221,11 @@ class _Mix:
 
     def _tick(self, engine: Engine) -> None:
         observation = engine.observe(self._n_mixed / self._rate_hz)
-        self._hand_down(engine, self._control.tick(observation))
+        answer = self._model.take() if self._model else None
+        self._hand_down(engine, self._control.tick(observation, answer))
+        if self._model and self._story:
+            self._model.ask(self._control.question(observation))
+            self._story.see(observation.time_s, self._control.learned)
         if self._collector and self._params is not None and self._mix_gain is not None:
             self._collector.see(observation, self._params, self._mix_gain)
 

@@ -12,6 +12,8 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from dsp_kernels.contract.generated.contract import STYLES
+
 from .say import say
 
 NAME = "render"
@@ -38,8 +40,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="how microphones share gain (default: the box decides)",
     )
     parser.add_argument(
-        "--model", metavar="BUNDLE|none", default="none", help="model bundle (default: none, rules alone)"
+        "--model", metavar="BUNDLE|shipped|none", default="none", help="learned model, or none: rules alone (none)"
     )
+    parser.add_argument(
+        "--model-key", metavar="FILE", type=Path, action="append", default=[], help="public key to trust besides ours"
+    )
+    parser.add_argument("--style", choices=STYLES, default="natural", help="which mix the model is asked for (natural)")
     parser.add_argument(
         "--target-lufs", metavar="LUFS", type=between(-40.0, -6.0), default=-16.0, help="loudness of the mix (-16)"
     )
@@ -63,6 +69,8 @@ def run(args: argparse.Namespace) -> None:
         scene=args.scene,
         automix=args.automix,
         model=args.model,
+        model_keys=tuple(args.model_key),
+        style=args.style,
         target_lufs=args.target_lufs,
         amount_percent=args.amount,
         channels_out=args.channels_out,

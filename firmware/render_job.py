@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .errors import EvenhandError
+from .inference.inline import NONE, SHIPPED_WORD
 from .session_files import SUFFIXES
 from .sessions import Session
 from .wav_writer import size_bytes
@@ -20,7 +21,9 @@ class RenderJob:
     out: Path
     scene: Path | None = None
     automix: str | None = None
-    model: str = "none"
+    model: str = "none"  # a bundle, "shipped" or "none"
+    model_keys: tuple[Path, ...] = ()
+    style: str = "natural"
     target_lufs: float = -16.0
     amount_percent: float = 100.0
     channels_out: Path | None = None
@@ -34,12 +37,6 @@ def channel_file_name(index: int, name: str) -> str:
     return f"{index + 1:02d} {plain or 'channel'}.wav"
 
 
-def refuse_model(model: str) -> None:
-    """Refuse a bundle: models come with a later build."""
-    if model != "none":
-        raise EvenhandError(f"{model}: this build has no model runtime; leave --model away and the rules alone decide")
-
-
 def refuse_outputs(job: RenderJob, session: Session) -> None:
     """Refuse what would overwrite an input, write one file twice, join the session, or not fit the disk."""
     if job.out.name in ("", ".."):
@@ -49,7 +46,9 @@ def refuse_outputs(job: RenderJob, session: Session) -> None:
     files = [p for p in (job.out, job.decisions, job.report) if p]
     if job.channels_out:
         files += [job.channels_out / channel_file_name(i, s.name) for i, s in enumerate(session.strips)]
-    inputs = [*session.inputs, *([job.scene] if job.scene else [])]
+    inputs = [*session.inputs, *([job.scene] if job.scene else []), *job.model_keys]
+    if job.model not in (NONE, SHIPPED_WORD):
+        inputs.append(Path(job.model))
     seen: set[Path] = set()
     for path in files:
         if any(_is_same(path, given) for given in inputs):

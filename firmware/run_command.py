@@ -14,8 +14,11 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.live import Live
 
+from dsp_kernels.contract.generated.contract import STYLES
+
 from .errors import EvenhandError
 from .render_command import between
+from .say import say
 
 if TYPE_CHECKING:
     from .terminal_view import Picture
@@ -40,12 +43,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what the command takes."""
     parser.add_argument("--board", required=True, metavar="NAME", help="board of this box, or a TOML file of your own")
     parser.add_argument("--seconds", type=float, metavar="N", help="end after so long (default: with the session)")
-    parser.add_argument("--session", type=Path, metavar="DIR", help="what a simulated board plays")
+    parser.add_argument("--session", type=_path, metavar="DIR", help="what a simulated board plays")
     parser.add_argument(
-        "--record", type=Path, metavar="DIR", help="record every input and the mix into a new folder here"
+        "--record", type=_path, metavar="DIR", help="record every input and the mix into a new folder here"
     )
-    parser.add_argument("--scene", type=Path, metavar="FILE", help="mixer state to start from, with its locks")
-    parser.add_argument("--state", type=Path, metavar="DIR", help="keep the state here over a restart")
+    parser.add_argument("--scene", type=_path, metavar="FILE", help="mixer state to start from, with its locks")
+    parser.add_argument("--state", type=_path, metavar="DIR", help="keep the state here over a restart")
     parser.add_argument(
         "--automix",
         choices=["speech", "music", "gated", "off"],
@@ -57,8 +60,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--amount", metavar="PERCENT", type=between(0.0, 100.0), default=100.0, help="how far the box goes (100)"
     )
+    parser.add_argument(
+        "--model", metavar="BUNDLE|shipped|none", default="none", help="learned model, or none: rules alone (none)"
+    )
+    parser.add_argument(
+        "--model-key", metavar="FILE", type=Path, action="append", default=[], help="public key to trust besides ours"
+    )
+    parser.add_argument("--style", choices=STYLES, default="natural", help="which mix the model is asked for (natural)")
     parser.add_argument("--wait-for-card", action="store_true", help="start without the card and take it when it comes")
     parser.add_argument("--json", action="store_true", help="print one JSON object at the end and nothing else")
+
+
+def _path(text: str) -> Path:
+    if not text:  # a variable of a script that was never set: not the folder it happens to run in
+        raise argparse.ArgumentTypeError("is empty; name a file or folder")
+    return Path(text)
 
 
 def run(args: argparse.Namespace) -> None:
@@ -77,7 +93,7 @@ def run(args: argparse.Namespace) -> None:
     job = RunJob(
         board=board, session=args.session, seconds=args.seconds, record=args.record, scene=args.scene,
         state=args.state, automix=args.automix, target_lufs=args.target_lufs, amount_percent=args.amount,
-        waits_for_card=args.wait_for_card,
+        waits_for_card=args.wait_for_card, model=args.model, model_keys=tuple(args.model_key), style=args.style,
     )  # fmt: skip
     is_plain = not args.json and not Console(stderr=True).is_terminal  # a view shows them itself
     with LiveRun(job, _print_line if is_plain else _keep_quiet) as box:
@@ -90,21 +106,20 @@ def run(args: argparse.Namespace) -> None:
         for folder in box.recordings
     ]
     if args.json:
-        print(json.dumps(record, allow_nan=False), flush=True)
+        say(json.dumps(record, allow_nan=False))
         return
     loudness = "no sound" if record["integrated_lufs"] is None else f"{record['integrated_lufs']:.1f} LUFS"
-    print(
+    lines = [
         f"{board.name}: {record['periods']} periods, {record['periods_lost']} lost, {record['xruns']} xruns, {loudness}"
-    )
+    ]
     for folder in box.recordings:
-        print(f"mix:       {folder / 'mix.wav'}")
-        print(f"inputs:    {folder / 'inputs.wav'}")
-    for page in filter(None, pages):
-        print(f"report:    {page}")
+        lines += [f"mix:       {folder / 'mix.wav'}", f"inputs:    {folder / 'inputs.wav'}"]
+    say("\n".join([*lines, *(f"report:    {page}" for page in pages if page)]))
 
 
 def _print_line(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+    with suppress(OSError):  # a box mixes on though nobody reads its log, or the disk under it is full
+        print(line, file=sys.stderr, flush=True)
 
 
 def _keep_quiet(_line: str) -> None:
@@ -123,7 +138,7 @@ def _view(*, is_quiet: bool) -> Iterator[Callable[[Picture], None]]:
         with Live(console=console, screen=False, auto_refresh=False, transient=True) as live:
             yield _paced(1.0 / VIEW_HZ, lambda picture: live.update(draw(picture), refresh=True))
     else:
-        yield _paced(LINE_S, lambda picture: print(summary_line(picture), file=sys.stderr, flush=True))
+        yield _paced(LINE_S, lambda picture: _print_line(summary_line(picture)))
 
 
 def _paced(interval_s: float, show: Callable[[Picture], None]) -> Callable[[Picture], None]:

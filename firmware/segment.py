@@ -16,7 +16,13 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from dsp_kernels.contract.layout import BUS_METERS_DTYPE, CHANNEL_METERS_DTYPE, FEATURES_DTYPE, PARAMS_DTYPE
+from dsp_kernels.contract.layout import (
+    BUS_METERS_DTYPE,
+    CHANNEL_METERS_DTYPE,
+    FEATURES_DTYPE,
+    MIX_FEATURES_DTYPE,
+    PARAMS_DTYPE,
+)
 
 from .errors import EvenhandError
 from .live_extension import live_extension
@@ -31,6 +37,7 @@ OBSERVATION_DTYPE = np.dtype(
         ("buses", BUS_METERS_DTYPE, (12,)),
         ("channels", CHANNEL_METERS_DTYPE, (32,)),
         ("features", FEATURES_DTYPE, (32,)),
+        ("mix", MIX_FEATURES_DTYPE),
     ]
 )
 STATE_NOTEBOOK, EVIDENCE_NOTEBOOK, PUBLIC_NOTEBOOK = 0, 1, 2  # the first two for a successor, the last for a view
@@ -234,6 +241,7 @@ class Segment:
         return Observation(
             time_s=int(record["frame"]) / self.sample_rate_hz,
             features=record["features"][:n].copy(),
+            mix_features=record["mix"].copy(),
             channel_meters=record["channels"][:n].copy(),
             bus_meters=record["buses"].copy(),
             loudness=Loudness(**{name: float(record["loudness"][name]) for name in Loudness.__dataclass_fields__}),

@@ -19,6 +19,7 @@ from .segment import LiveStatus, percentile_us
 METER_WIDTH, LEAST_METER_WIDTH, METER_FLOOR_DBFS = 16, 6, -60.0
 HOT_DBFS, WARM_DBFS = -3.0, -12.0
 N_DECISIONS = 6
+STRIP_WIDTH = 39  # of a strip where several stand side by side
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +39,24 @@ class Picture:
 
 
 def draw(picture: Picture) -> RenderableType:
-    """Return the whole view."""
+    """Return the view: the whole of it where it has room, else one that shows every strip and what was decided."""
+    return _Fitted(picture)
+
+
+@dataclass(frozen=True)
+class _Fitted:
+    picture: Picture
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        height = console.size.height - 1  # the cursor has a line of its own
+        whole = _whole(self.picture)
+        if len(console.render_lines(whole, options.update(height=None), pad=False)) <= height:
+            yield whole
+        else:
+            yield from _small(self.picture, options.max_width, height)
+
+
+def _whole(picture: Picture) -> RenderableType:
     parts: list[RenderableType] = [_head(picture)]
     if picture.observation is not None and picture.params is not None:
         parts.append(_channels(picture, picture.observation, picture.params))
@@ -116,6 +134,67 @@ def _channels(picture: Picture, observation: Observation, params: NDArray[np.voi
             Meter(float(meters["output_peak_dbfs"])),
         )
     return table
+
+
+def _small(picture: Picture, width: int, height: int) -> RenderResult:
+    """Yield lines for a small terminal: strips side by side, and at least the newest decisions."""
+    decisions = [_decision(d) for d in picture.control.get("decisions", [])[-N_DECISIONS:]]
+    said = [_plain(line) for line in picture.lines[-1:]]
+    head = _small_head(picture)
+    n_strips = len(picture.names) if picture.observation is not None and picture.params is not None else 0
+    n_rows = max(height - len(head) - 1 - min(len(decisions), 2) - len(said), 1)
+    n_columns = min(-(-n_strips // n_rows), max(width // STRIP_WIDTH, 1))
+    n_rows = min(n_rows, -(-n_strips // n_columns)) if n_strips else 0
+    if n_rows * n_columns < n_strips:
+        head[-1].append(f"  {n_strips - n_rows * n_columns} more strips have no room", "yellow")
+    room = height - len(head) - len(said) - (n_rows + 1 if n_rows else 0)
+    for line in head:
+        yield _cropped(line)
+    if picture.observation is not None and picture.params is not None:
+        yield _strips(picture, picture.observation, picture.params, n_rows, n_columns)
+    for line in [*decisions[max(len(decisions) - room, 0) :], *said]:
+        yield _cropped(line)
+
+
+def _small_head(picture: Picture) -> list[Text]:
+    status, counters = picture.status, picture.status.counters
+    state = (status.state.replace("_", " "), "bold green" if status.state == "running" else "bold red")
+    restarts = ", ".join(f"{name} {n}" for name, n in picture.restarts.items() if n)
+    trouble = status.trouble or status.secondary_trouble
+    lines = [
+        Text.assemble(state, f" {picture.time_s:.1f} s  ", (_printable(picture.title), "bold")),
+        Text(f"{counters['periods_lost']} lost, {counters['xruns']} xruns  {_loudness(picture.observation)}"),
+    ]
+    if trouble:
+        lines.append(_plain(trouble))
+    if restarts:
+        lines.append(Text(f"restarted: {restarts}"))
+    return lines
+
+
+def _strips(picture: Picture, observation: Observation, params: NDArray[np.void], n_rows: int, n_columns: int) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
+    widths = {"#": 2, "channel": 9, "input": LEAST_METER_WIDTH, "trim": 5, "fader": 5, "out": LEAST_METER_WIDTH}
+    for _ in range(n_columns):
+        for heading, cells in widths.items():
+            is_number = heading in ("#", "trim", "fader")
+            table.add_column(heading, justify="right" if is_number else "left", no_wrap=True, width=cells)
+    meters = observation.channel_meters
+    for row in range(n_rows):
+        row_cells: list[RenderableType] = []
+        for ch in range(row, min(n_rows * n_columns, len(picture.names)), n_rows):
+            strip = params["channel"][ch]
+            fader = "mute" if strip["fader.is_muted"] > 0.5 else f"{strip['fader.level_db']:+.1f}"
+            row_cells += [str(ch + 1), _one_line(picture.names[ch]), Meter(float(meters[ch]["input_peak_dbfs"])),
+                          f"{strip['input.trim_db']:+.1f}", fader,
+                          Meter(float(meters[ch]["output_peak_dbfs"]))]  # fmt: skip
+        table.add_row(*row_cells)
+    return table
+
+
+def _cropped(line: Text) -> Text:
+    line.no_wrap, line.overflow = True, "ellipsis"
+    return line
 
 
 def _gain(gain_db: float) -> str:

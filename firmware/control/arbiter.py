@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,12 +77,21 @@ class Arbiter:
     ----------
     name_of
         Says what a strip is called, from scope and index.
+    why
+        Says what is known about a proposal's cause by the time that its line is written; empty for nothing.
     """
 
-    def __init__(self, state: MixerState, decisions: DecisionLog, name_of: Callable[[str, int], str]) -> None:
+    def __init__(
+        self,
+        state: MixerState,
+        decisions: DecisionLog,
+        name_of: Callable[[str, int], str],
+        why: Callable[[Proposal], str] = lambda _: "",
+    ) -> None:
         self.state = state
         self.decisions = decisions
         self.name_of = name_of
+        self.why = why
         self.asked = np.full(slots.N_SLOTS, np.nan, np.float32)  # last wish heard, done or not: rules do not repeat it
         self.wanted = np.full(slots.N_SLOTS, np.nan, np.float32)  # last wish taken, before the amount
         self.causes: dict[int, Proposal] = {}  # slot -> wish in force: the reasons
@@ -123,7 +132,8 @@ class Arbiter:
         if self.state.is_locked[section] or mode == _MANUAL:
             return
         priority = PRIORITY[proposal.source]
-        if priority < self._owner[slot] and time_s < self._owner_until_s[slot]:
+        is_held = priority < self._owner[slot] and time_s < self._owner_until_s[slot]
+        if is_held and not self._takes_back(slot, proposal):
             self.asked[slot] = np.nan
             return
         self._owner[slot], self._owner_until_s[slot] = priority, time_s + OWNER_HOLD_S
@@ -131,6 +141,14 @@ class Arbiter:
             self._ask(slot, proposal, time_s)
         else:
             self._take(slot, proposal, time_s)
+
+    def _takes_back(self, slot: int, proposal: Proposal) -> bool:
+        """Whether a rule speaks again about what a model moved through it, with the model's share the smaller now."""
+        moved_by = self.causes.get(slot)
+        if moved_by is None or moved_by.rule != proposal.rule or self._owner[slot] != PRIORITY["model"]:
+            return False
+        # "trust": the rule's own answer with a model's part in it, not a model's word.
+        return moved_by.source == "model" and "trust" in moved_by.evidence
 
     def _ask(self, slot: int, proposal: Proposal, time_s: float) -> None:
         wish = self.state.clamped(slot, proposal.value)
@@ -197,6 +215,11 @@ class Arbiter:
         if slot in self._moves:
             self._moves[slot].changed_s = time_s
 
+    def channels_moved_by_model(self) -> list[int]:
+        """Return the channels with a move that a model has a part in and whose line is not written yet."""
+        moves = (move.proposal for move in self._moves.values())
+        return sorted({p.index for p in moves if p.scope == "channel" and "sigma" in p.evidence})
+
     def settle(self, time_s: float) -> None:
         """Jump to all targets and tell the moves: before sound runs."""
         self.advance(time_s, math.inf)
@@ -233,7 +256,7 @@ class Arbiter:
             from_value=move.from_value,
             to_value=to_value,
             unit=slots.INFO[slot].entry.unit,
-            cause=p.cause,
+            cause=" ".join(filter(None, (p.cause, self.why(p)))),
             evidence=p.evidence,
             confidence=p.confidence,
             source=p.source,
@@ -252,6 +275,29 @@ class Arbiter:
         self._pending.pop(slot, None)
         self.causes.pop(slot, None)
         self.wanted[slot] = self.asked[slot] = np.nan
+
+    def let_go_of_model(self, time_s: float) -> None:
+        """Let rest, where it is, what goes where a model had a part in: nobody stands behind that wish any more."""
+        for slot in sorted(self._gliding):
+            if slot in self.causes and "trust" in self.causes[slot].evidence:
+                self.heading[slot] = self.asked[slot] = self.wanted[slot] = self.state.values[slot]
+                self._arrive(slot, time_s)
+        self._gliding_slots = np.fromiter(sorted(self._gliding), np.intp)
+
+    def shift(self, slot: int, by: float) -> None:
+        """Move a value and every wish about it alike: what it stands on has moved the other way, nothing is heard."""
+        lowest, highest = slots.MINIMUM[slot], slots.MAXIMUM[slot]
+        for row in (self.state.base, self.asked, self.wanted, self.heading):
+            row[slot] = np.clip(row[slot] + np.float32(by), lowest, highest)  # no wish, NaN, stays none
+        self.state.write(slot, float(self.state.values[slot]) + by)
+        if slot not in self._gliding:
+            self.heading[slot] = self.state.values[slot]
+        if (move := self._moves.get(slot)) is not None:
+            move.from_value += by
+        if (waiting := self._pending.get(slot)) is not None:
+            self._pending[slot] = replace(
+                waiting, proposal=waiting.proposal._replace(value=waiting.proposal.value + by)
+            )
 
     def hold_section_still(self, section: int) -> None:
         """Forget every wish about the slots of a section: its mode or lock has changed."""

@@ -81,7 +81,11 @@ class Autosave:
 
     def _hand_over(self, control: Control) -> None:
         roles = control.roles_given
-        key = (control.state.state_hash(), *(f"{ch} {role}" for ch, role in roles.items()))
+        key = (
+            control.state.state_hash(),
+            control.state.preamp_gain_db.tobytes().hex(),
+            *(f"{ch} {role}" for ch, role in roles.items()),
+        )
         if key == self._written:
             return
         names = {ch: setup.name[:MAX_NAME_LENGTH] for ch, setup in enumerate(control.channels)}
@@ -200,4 +204,5 @@ def _for_channels(scene: Scene, names: Sequence[str], notes: list[str]) -> Scene
         },
         names={ch: name for ch, name in scene.names.items() if ch not in others},
         roles={ch: role for ch, role in scene.roles.items() if ch not in others},
+        preamp_gain_db={ch: gain_db for ch, gain_db in scene.preamp_gain_db.items() if ch not in others},
     )

@@ -8,13 +8,16 @@ from typing import Any, TextIO
 import numpy as np
 from numpy.typing import NDArray
 
+from dsp_kernels.contract.generated.contract import ROLES, STYLES
 from firmware.errors import EvenhandError
+from firmware.inference.answer import Answer, Question
 from firmware.observation import TICK_MS, ChannelSetup, Observation
 
 from . import slots
 from .arbiter import Arbiter, Pending
 from .classify import Classifier
-from .decisions import Decision, DecisionLog
+from .decisions import PREAMP_UNITS, Decision, DecisionLog
+from .learned import Learned
 from .listening import Listening
 from .mixer_state import MixerState, Mode
 from .proposals import Proposal
@@ -26,9 +29,10 @@ from .rules.bleed_alignment import BleedAlignment
 from .rules.corrective_eq import CorrectiveEq
 from .rules.ducking import Ducking
 from .rules.dynamics import Dynamics
-from .rules.gain_staging import GainStaging
+from .rules.gain_staging import LEARNED_S, GainStaging
 from .rules.hpf import HighPass
 from .rules.pan import Pan
+from .rules.refine import Refinement
 from .rules.ride import Ride
 from .rules.sends import Sends
 from .rules.unmask import Unmask
@@ -39,6 +43,8 @@ from .view import Rule, View
 
 TICK_S = TICK_MS * 1e-3
 CLASSIFY_TICKS = 50
+PREAMP_PAUSE_S = 0.5  # P: a preamp is turned while nobody plays; a breath is shorter
+PREAMP_HEADROOM_DB = 12.0  # so far under full scale of the converter a preamp brings the highest peak: live-dsp 2.4
 RECORD_LEFT, RECORD_RIGHT = 2, 3  # rows of the bus meters
 
 
@@ -57,6 +63,8 @@ class Control:
         Stored state to begin with; its names and roles stand where the channels have none.
     amount_percent
         How much of its wishes automation does, 0 to 100.
+    style
+        ``natural``, ``upfront`` or ``spacious``: which of its mixes a model is asked for.
     log
         Text file for the decision log; None keeps it in memory.
 
@@ -75,6 +83,7 @@ class Control:
         automix: str | None = None,
         scene: Scene | None = None,
         amount_percent: float = 100.0,
+        style: str = "natural",
         log: TextIO | None = None,
     ) -> None:
         if not 1 <= len(channels) <= slots.COUNT["channel"]:
@@ -84,24 +93,32 @@ class Control:
             raise EvenhandError(f'no automix mode "{automix}"{near}; there are {", ".join(SHARE_MODES)}')
         if not -60.0 <= target_lufs <= 0.0:
             raise EvenhandError(f"target_lufs = {target_lufs:g} is outside -60 to 0")
+        if style not in STYLES:
+            near = slots.near_misses(style, list(STYLES))
+            raise EvenhandError(f'no style "{style}"{near}; there are {", ".join(STYLES)}')
         self.sample_rate_hz = sample_rate_hz
         self.channels = tuple(channels)
         self.state = MixerState(amount_percent)
         if scene is not None:
             scene.apply(self.state)
         self.decisions = DecisionLog(log)
-        self._arbiter = Arbiter(self.state, self.decisions, self._name_of)
+        self.learned = Learned(len(channels), TICK_S, style)
+        self._arbiter = Arbiter(self.state, self.decisions, self._name_of, self._why)
         self._listening = Listening(len(channels), TICK_S)
         names = [c.name for c in channels]
         is_stereo = np.array([c.is_stereo for c in channels])
-        self._view = View(names, is_stereo, self.state, self._arbiter, self._listening, TICK_S)
+        self._view = View(names, is_stereo, self.state, self._arbiter, self._listening, self.learned, TICK_S)
         self._mix_gain = MixGain(self.state, len(channels))
         self._classifier = Classifier(is_stereo)
         self._given = self._roles_given(scene)
+        self._view.is_role_given = np.array([known is not None for known in self._given])
+        self._roles_told = np.array([ROLES.index(known[0]) if known else -1 for known in self._given], np.int8)
+        self._generation = np.zeros(len(channels), np.uint8)
         self._set_roles()
+        self._balance = Balance(self._mix_gain)
         rules: tuple[Rule, ...] = (
-            GainStaging(), Balance(), HighPass(), CorrectiveEq(), Unmask(self._mix_gain), Dynamics(), Pan(), Sends(),
-            AutomixGroups(automix), Ducking(), BleedAlignment(), Ride(target_lufs),
+            GainStaging(), self._balance, HighPass(), CorrectiveEq(), Unmask(self._mix_gain), Dynamics(), Pan(),
+            Sends(), AutomixGroups(automix), Ducking(), BleedAlignment(), Ride(target_lufs),
         )  # fmt: skip
         # Rules take turns, so that no tick is long; balance follows gain staging at once: it makes up for the trim.
         self._rules = rules
@@ -131,13 +148,22 @@ class Control:
         return given
 
     def _set_roles(self) -> None:
-        guesses = self._classifier.roles
+        heard = zip(self.learned.roles, self._classifier.roles, strict=True)
+        guesses = [learned if learned[1] > 0.0 else plain for learned, plain in heard]
         chosen = [known or guess for known, guess in zip(self._given, guesses, strict=True)]
         self._view.set_roles([role for role, _ in chosen], np.array([confidence for _, confidence in chosen]))
 
     def _classify(self) -> None:
-        unknown = np.array([known is None for known in self._given])
-        if unknown.any() and self._classifier.listen(self._listening, unknown):
+        """Let the model say what nobody named; where it has said nothing and none is there, the plain guess."""
+        unknown = ~self._view.is_role_given
+        if not unknown.any():
+            return
+        if self.learned.is_on:
+            has_changed = self.learned.decide_roles(unknown)
+        else:
+            is_known = np.array([confidence > 0.0 for _, confidence in self.learned.roles])
+            has_changed = self._classifier.listen(self._listening, unknown & ~is_known)
+        if has_changed:
             self._set_roles()
 
     # ------------------------------------------------------------------------------------------------ tick
@@ -154,8 +180,34 @@ class Control:
             self._arbiter.asked[slot] = self.state.values[slot]
         self._arbiter.settle(0.0)
 
-    def tick(self, observation: Observation) -> NDArray[np.void] | None:
-        """Take one look and decide.
+    def question(self, observation: Observation) -> Question:
+        """Return what a model is to be asked after this tick."""
+        moving = self._arbiter.channels_moved_by_model() if self.learned.is_on else []
+        return Question(
+            tick=self._tick, features=observation.features, mix_features=observation.mix_features,
+            trim_db=self._view.value("input.trim_db"), roles_given=self._roles_told, generation=self._generation,
+            style=self.learned.style, asks_about=self.learned.next_question(moving, self._tick),
+        )  # fmt: skip
+
+    def replace_source(self, ch: int) -> None:
+        """Say that another source is on a channel from now on: a model begins anew with it."""
+        self._generation[ch] += 1
+
+    def set_style(self, style: str) -> None:
+        """Ask a model for another of its mixes; the targets glide."""
+        if style not in STYLES:
+            raise EvenhandError(f'no style "{style}"{slots.near_misses(style, list(STYLES))}')
+        self.learned.set_style(style)
+
+    def _why(self, proposal: Proposal) -> str:
+        """Return in brackets what made a model's part of a decision, as far as it was asked."""
+        if "sigma" not in proposal.evidence or proposal.scope != "channel":
+            return ""
+        told = self.learned.why(proposal.index, _target_of(proposal.param))
+        return f"({told})" if told else ""
+
+    def tick(self, observation: Observation, answer: Answer | None = None) -> NDArray[np.void] | None:
+        """Take one look, and a model's answer to an earlier one, and decide.
 
         Returns
         -------
@@ -167,6 +219,11 @@ class Control:
         limiter_gain_db = observation.bus_meters["limiter_gain_db"]
         view.limiter_gain_db = float(min(limiter_gain_db[RECORD_LEFT], limiter_gain_db[RECORD_RIGHT]))
         self._listening.hear(observation, view.value("input.trim_db"))
+        if answer is not None or self.learned.has_answers:
+            was_alive = self.learned.is_alive
+            self.learned.hear(answer, self._listening.active_s)
+            if was_alive and not self.learned.is_alive:
+                self._arbiter.let_go_of_model(time_s)
         for offset, rule in self._due:
             if (self._tick + offset) % rule.period_ticks == 0:
                 proposals = rule.propose(view)
@@ -184,6 +241,11 @@ class Control:
             return None
         self._published = self.state.n_changes
         return self.state.snapshot()
+
+    @property
+    def refinement(self) -> Refinement:
+        """How far the mix was from the balance that was asked for, and what was done about it."""
+        return self._balance.refinement
 
     @property
     def listening(self) -> Listening:
@@ -228,6 +290,8 @@ class Control:
         decision = self.decisions.find(decision_id)
         if decision is None:
             raise EvenhandError(f"decision {decision_id} is not in the log; it keeps the last {len(self.decisions)}")
+        if decision.parameter in PREAMP_UNITS:
+            raise EvenhandError(f"decision {decision_id} is the preamp's; set the preamp itself")
         slot = slots.slot(decision.scope, decision.index, decision.parameter)
         section = int(slots.SECTION[slot])
         mode_before, before = int(self.state.mode[section]), float(self.state.values[slot])
@@ -264,6 +328,46 @@ class Control:
     def reject(self, pending_id: int) -> bool:
         """Drop what was proposed; False when it is gone."""
         return self._arbiter.reject(pending_id)
+
+    @property
+    def time_s(self) -> float:
+        """When the last observation was made."""
+        return self._time_s
+
+    # ---------------------------------------------------------------------------------------------- preamps
+
+    def follow_preamp(self, ch: int, gain_db: float) -> None:
+        """Make up with the trim for a preamp that is not where it was: the sum stays."""
+        gained_db = gain_db - float(self.state.preamp_gain_db[ch])
+        self._arbiter.shift(slots.slot("channel", ch, "input.trim_db"), -gained_db)
+        self._listening.shift(ch, gained_db)
+        self.state.preamp_gain_db[ch] = gain_db
+
+    def yield_to_preamp(self, ch: int, gain_db: float) -> None:
+        """Let stand what somebody turned at a preamp; the input section is manual from now on."""
+        self._listening.shift(ch, gain_db - float(self.state.preamp_gain_db[ch]))
+        self.state.preamp_gain_db[ch] = gain_db
+        self.set_mode("channel", ch, "input", Mode.MANUAL)
+
+    def log_preamp(self, ch: int, parameter: str, before: float, after: float, cause: str, source: str) -> Decision:
+        """Keep a line about a preamp; ``parameter`` is a key of ``PREAMP_UNITS``."""
+        return self.decisions.add(
+            time_s=self._time_s, scope="channel", index=ch, channel=self._name_of("channel", ch), parameter=parameter,
+            from_value=before, to_value=after, unit=PREAMP_UNITS[parameter], cause=cause, evidence={}, confidence=1.0,
+            source=source, rule="hand" if source == "engineer" else "preamps",
+        )  # fmt: skip
+
+    def trim_for_preamp_db(self, ch: int) -> float:
+        """Return what a preamp may take over of the trim now: 0 while somebody else has it, it moves, or it sounds."""
+        section, slot = self.state.section("channel", ch, "input"), slots.slot("channel", ch, "input.trim_db")
+        heard = self._listening
+        is_ours = self.state.mode[section] == Mode.AUTO and not self.state.is_locked[section]
+        is_at_rest = self._arbiter.heading[slot] == self.state.values[slot]
+        is_known = heard.active_s[ch] >= LEARNED_S and heard.quiet_s[ch] >= PREAMP_PAUSE_S and not heard.is_active[ch]
+        if not (is_ours and is_at_rest and is_known):
+            return 0.0
+        room_db = -PREAMP_HEADROOM_DB - float(heard.source_peak_dbfs[ch])
+        return min(float(self.state.values[slot]), max(room_db, 0.0))
 
     # --------------------------------------------------------------------------------------------- readings
 
@@ -304,3 +408,12 @@ class Control:
         """Return counters for a status page."""
         return {"n_decisions": self.decisions.n_decisions, "n_refused": self._arbiter.n_refused,
                 "state_hash": self.state.state_hash(), "scene_kind": self.scene_kind}  # fmt: skip
+
+
+def _target_of(param: str) -> str:
+    """Return which target of a model a parameter follows."""
+    if param.startswith("eq."):
+        return f"tone_db.{param.split('.')[1]}"
+    found = {"fader.level_db": "offset_lu", "pan.position": "pan_abs", "fx_send.1.level_db": "send_db",
+             "compressor.ratio": "ratio"}  # fmt: skip
+    return found.get(param, "threshold_db")

@@ -9,6 +9,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TextIO
 
+# What a decision may be about besides the parameters of the contract: the controls of a strip's preamp.
+PREAMP_UNITS = {"preamp.gain_db": "dB", "preamp.is_pad_on": "", "preamp.is_phantom_on": ""}
 MAX_DECISIONS = 20_000  # kept in memory; at a busy line a second, five hours
 
 

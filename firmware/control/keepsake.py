@@ -28,6 +28,7 @@ from .control import Control
 from .decisions import Decision
 from .envelope import IDENTITY_BYTES, KeepsakeError, refused, seal, unseal
 from .memory import Rows, memories_of, read, settings_of, written
+from .mixer_state import MAX_PREAMP_GAIN_DB
 from .proposals import PRIORITY, Proposal
 from .records import decision_of, is_count, is_number, is_time, proposal_of, text_of
 
@@ -96,8 +97,8 @@ def remember_state(control: Control) -> bytes:
     moves = [(slot, m.from_value, m.began_s, m.changed_s) for slot, m in arbiter._moves.items()]
     pending = [(slot, p.id, p.time_s) for slot, p in arbiter._pending.items()]
     parts = (
-        where.astype(_PLACE), row[where], state.mode, state.is_locked, state.amount_percent, gliding.astype(_PLACE),
-        owned.astype(_PLACE), arbiter._owner[owned], arbiter._owner_until_s[owned],
+        where.astype(_PLACE), row[where], state.mode, state.is_locked, state.amount_percent, state.preamp_gain_db,
+        gliding.astype(_PLACE), owned.astype(_PLACE), arbiter._owner[owned], arbiter._owner_until_s[owned],
         np.array(moves, _NUMBER), np.array(pending, _NUMBER),
     )  # fmt: skip
     head = {
@@ -146,6 +147,8 @@ def recall_state(control: Control, left: bytes) -> None:
         amount_percent = rows.take(_LEVEL, (_N_SECTIONS,))
         _require("modes", ((mode >= 0) & (mode <= 2)).all() and ((is_locked | 1) == 1).all())
         _require("amounts", ((amount_percent >= 0.0) & (amount_percent <= 100.0)).all())
+        preamp_gain_db = rows.take(_LEVEL, (slots.COUNT["channel"],))
+        _require("preamps", not (np.abs(preamp_gain_db) > MAX_PREAMP_GAIN_DB).any())
         time_s, checked_s = text["time_s"], text["checked_s"]
         _require("time", is_number(time_s) and is_time(checked_s) and checked_s <= time_s)
         counts = [text[name] for name in ("n_changes", "n_refused", "n_pending", "n_decisions")]
@@ -168,6 +171,7 @@ def recall_state(control: Control, left: bytes) -> None:
     state, arbiter = control.state, control._arbiter
     state.values[:], state.base[:], state.n_changes = values, base, n_changes
     state.mode[:], state.is_locked[:], state.amount_percent[:] = mode, is_locked != 0, amount_percent
+    state.preamp_gain_db[:] = preamp_gain_db
     arbiter.asked[:], arbiter.wanted[:] = asked, wanted
     arbiter.heading[:], arbiter.rate_per_s[:] = heading, rate_per_s
     arbiter._gliding, arbiter._gliding_slots = set(gliding.tolist()), gliding

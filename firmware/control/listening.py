@@ -108,6 +108,15 @@ class Listening:
         """Say over how many seconds of activity each channel's strip loudness is judged."""
         self._loudness_memory_s = np.asarray(memory_s, np.float64)
 
+    def shift(self, ch: int, by_db: float) -> None:
+        """Take a source for so much louder, its noise included: the gain in front of the box was turned."""
+        factor = 10.0 ** (by_db / 10.0)
+        for power in (self.source_power, self.strip_power, self.mel_power):
+            power[ch] *= factor
+        self.source_peak_dbfs[ch] += by_db
+        self.source_floor_dbfs[ch] = max(self.source_floor_dbfs[ch] + by_db, SILENCE_DB)
+        self.turns.shift(ch, by_db)
+
     def hear(self, observation: Observation, trim_db: NDArray[np.float32]) -> None:
         """Take in one tick."""
         n = self.n_channels
@@ -181,6 +190,5 @@ class Listening:
 
     @property
     def onset_rate_hz(self) -> NDArray[np.float64]:
-        """Onsets per second while it plays or speaks; a tick shows every second hop, which is counted twice."""
-        hops_per_tick = self.tick_s / (float(ANALYSIS["hop_ms"]) * 1e-3)
-        return self.n_onsets * hops_per_tick / np.maximum(self.present_s, 1.0)
+        """Onsets per second while it plays or speaks."""
+        return self.n_onsets / np.maximum(self.present_s, 1.0)

@@ -35,7 +35,8 @@ _FROM_STATE = "worked out from the state"
 ELSEWHERE = {
     **dict.fromkeys(
         ("MixerState.params", "MixerState.values", "MixerState.base", "MixerState.mode", "MixerState.is_locked",
-         "MixerState.amount_percent", "MixerState.n_changes", "DecisionLog.n_decisions", "DecisionLog._kept"),
+         "MixerState.amount_percent", "MixerState.preamp_gain_db",
+         "MixerState.n_changes", "DecisionLog.n_decisions", "DecisionLog._kept"),
         _KEPT_APART,
     ),
     "DecisionLog.sink": "where lines are written is the successor's own business",
@@ -50,6 +51,14 @@ ELSEWHERE = {
         _KEPT_APART,
     ),
     "Arbiter.name_of": _FROM_SETTINGS,
+    "Arbiter.why": _FROM_SETTINGS,
+    "Learned.n_channels": _FROM_SETTINGS,
+    "Learned.tick_s": _FROM_SETTINGS,
+    "Learned.style": _FROM_SETTINGS,
+    "Learned.effect": "a model is asked again",
+    "Learned.explained_tick": "a model is asked again",
+    "Control._roles_told": _FROM_SETTINGS,
+    "View.is_role_given": _FROM_SETTINGS,
     "Arbiter._gliding_slots": _FROM_STATE,
     "View.names": _FROM_SETTINGS,
     "View.is_stereo": _FROM_SETTINGS,
@@ -62,6 +71,9 @@ ELSEWHERE = {
     "Turns._tick_s": _FROM_SETTINGS,
     "Classifier._is_stereo": _FROM_SETTINGS,
     "Unmask._mix_gain": _FROM_STATE,
+    "Refinement._mix_gain": _FROM_STATE,
+    "Refinement._sections": _FROM_SETTINGS,
+    "Refinement.limit_lu": _FROM_SETTINGS,
     "Ride._slot": _FROM_SETTINGS,
 }  # fmt: skip
 # Numbers that may be none, or infinite, before the first look.
@@ -80,10 +92,15 @@ def _is_role(found: Any) -> bool:
 CHECKS: dict[str, Callable[[Any, int], bool]] = {
     "Control._given": lambda found, n: len(found) == n and all(f is None or _is_role(f) for f in found),
     "Classifier.roles": lambda found, n: len(found) == n and all(_is_role(f) for f in found),
+    "Learned.roles": lambda found, n: len(found) == n and all(_is_role(f) for f in found),
+    "Control._generation": lambda _found, _n: True,
     "View.roles": lambda found, n: len(found) == n and all(f in ROLES for f in found),
     "View._role_index": _within(0, len(ROLES)),
     "Unmask._victim": lambda found, n: _within(0, n)(found, n),
     "Unmask._band": _within(-1, len(BARK_HZ) + 1),
+    "Refinement._known": lambda found, _n: all(type(f) is bytes for f in found),
+    "Refinement._words": lambda found, _n: all(is_count(f) or f == -1 or type(f) is str for f in found),
+    "Refinement.masker": lambda found, n: _within(0, n)(found, n),
     "Pan._register": _within(0, 4),
     "Pan._known": lambda found, n: found is None or (
         len(found) == 2 and is_count(found[0]) and len(found[1]) == n and all(is_count(f) for f in found[1])

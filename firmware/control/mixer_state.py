@@ -25,6 +25,7 @@ class Mode(IntEnum):
     MANUAL = 2
 
 
+MAX_PREAMP_GAIN_DB = 100.0  # either way; a board file says no more
 _AUTO = int(Mode.AUTO)  # looking an enum up costs more than the rest of a line that runs each tick
 
 
@@ -45,6 +46,8 @@ class MixerState:
         self.mode = np.zeros(n_sections, np.int8)
         self.is_locked = np.zeros(n_sections, bool)
         self.amount_percent = np.full(n_sections, _percent(amount_percent), np.float32)
+        # What the preamp of each strip amplified when its trim was last what it is; NaN: has none, or none was seen.
+        self.preamp_gain_db = np.full(slots.COUNT["channel"], np.nan, np.float32)
         self.n_changes = 0  # grows with each write that changed something
 
     def copy(self) -> MixerState:
@@ -54,6 +57,7 @@ class MixerState:
         twin.values = twin.params.reshape(1).view(np.float32)
         twin.base, twin.mode = self.base.copy(), self.mode.copy()
         twin.is_locked, twin.amount_percent = self.is_locked.copy(), self.amount_percent.copy()
+        twin.preamp_gain_db = self.preamp_gain_db.copy()
         return twin
 
     # ------------------------------------------------------------------------------------------------- values

@@ -9,7 +9,7 @@ from dataclasses import fields
 from typing import Any
 
 from . import slots
-from .decisions import Decision
+from .decisions import PREAMP_UNITS, Decision
 from .proposals import PRIORITY, Proposal
 
 _DECISION_FIELDS = tuple(f.name for f in fields(Decision))
@@ -61,7 +61,8 @@ def proposal_of(node: Any, slot: int) -> Proposal:
 def decision_of(node: Any) -> Decision:
     """Return the decision; ValueError, TypeError or EvenhandError when the node is none."""
     decision = Decision(**dict(zip(_DECISION_FIELDS, node, strict=True)))
-    _check_place(decision.scope, decision.index, decision.parameter, None)
+    is_preamp = decision.scope == "channel" and decision.parameter in PREAMP_UNITS
+    _check_place(decision.scope, decision.index, "input.trim_db" if is_preamp else decision.parameter, None)
     words = (decision.channel, decision.unit, decision.cause, decision.rule)
     numbers = (decision.time_s, decision.from_value, decision.to_value, decision.confidence)
     is_right = (

@@ -19,7 +19,7 @@ from dsp_kernels.contract.generated.contract import CONTRACT_ID, ROLES
 from firmware.errors import EvenhandError
 
 from . import slots
-from .mixer_state import MixerState, Mode
+from .mixer_state import MAX_PREAMP_GAIN_DB, MixerState, Mode
 from .slots import SectionKey
 
 MAX_SIZE_BYTES = 1_000_000  # a full scene of 32 channels has about 150 kB
@@ -49,6 +49,7 @@ class Scene:
     permissions: Mapping[SectionKey, Permission] = field(default_factory=dict)
     names: Mapping[int, str] = field(default_factory=dict)
     roles: Mapping[int, str] = field(default_factory=dict)
+    preamp_gain_db: Mapping[int, float] = field(default_factory=dict)  # that the trims were set behind
 
     @classmethod
     def of(
@@ -77,6 +78,11 @@ class Scene:
             permissions={key: p for key, p in permissions.items() if p != usual},
             names=dict(names),
             roles=dict(roles),
+            preamp_gain_db={
+                index: round(float(gain_db), 2)
+                for index, gain_db in enumerate(state.preamp_gain_db)
+                if not math.isnan(gain_db)
+            },
         )
 
     def apply(self, state: MixerState) -> None:
@@ -85,6 +91,9 @@ class Scene:
         for (scope, index, name), value in self.values.items():
             state.write(slots.slot(scope, index, name), value)
         state.base[:] = state.values
+        state.preamp_gain_db[:] = math.nan
+        for index, gain_db in self.preamp_gain_db.items():
+            state.preamp_gain_db[index] = gain_db
         for n, key in enumerate(slots.SECTION_KEYS):
             amount_percent = float(state.amount_percent[n]) if self.amount_percent is None else self.amount_percent
             permission = self.permissions.get(key, Permission(amount_percent=amount_percent))
@@ -130,12 +139,14 @@ def as_toml(scene: Scene) -> str:
     if scene.amount_percent is not None:
         lines.append(f"amount_percent = {scene.amount_percent!r}")
     strips: dict[tuple[str, int], list[str]] = {}
-    for index in sorted({*scene.names, *scene.roles}):
+    for index in sorted({*scene.names, *scene.roles, *scene.preamp_gain_db}):
         strip = strips.setdefault(("channel", index), [])
         if index in scene.names:
             strip.append(f"name = {_quoted(scene.names[index])}")
         if index in scene.roles:
             strip.append(f'role = "{scene.roles[index]}"')
+        if index in scene.preamp_gain_db:
+            strip.append(f"preamp_gain_db = {scene.preamp_gain_db[index]!r}")
     for (scope, index, name), value in scene.values.items():
         text = _value_text(slots.ENTRIES[scope, name], value)
         strips.setdefault((scope, index), []).append(f'"{name}" = {text}')
@@ -216,6 +227,7 @@ def _scene(document: dict[str, Any]) -> Scene:
     permissions: dict[SectionKey, Permission] = {}
     names: dict[int, str] = {}
     roles: dict[int, str] = {}
+    preamp_gain_db: dict[int, float] = {}
     for scope, strips in document.items():
         if scope not in slots.COUNT:
             raise EvenhandError(f'no scope "{scope[:40]}"{slots.near_misses(scope[:40], list(slots.COUNT))}')
@@ -229,12 +241,17 @@ def _scene(document: dict[str, Any]) -> Scene:
                 names[index] = _text(strip.pop("name"), f"channel {index + 1} name")
             if scope == "channel" and "role" in strip:
                 roles[index] = _role(strip.pop("role"), index)
+            if scope == "channel" and "preamp_gain_db" in strip:
+                where = f"channel {index + 1} preamp_gain_db"
+                gain_db = _number(strip.pop("preamp_gain_db"), where, -MAX_PREAMP_GAIN_DB, MAX_PREAMP_GAIN_DB)
+                preamp_gain_db[index] = gain_db
             permissions.update(_permissions(scope, index, strip.pop("section", {})))
             for name, value in strip.items():
                 values[scope, index, name] = _value(scope, index, name, value)
     return Scene(
-        title=title, amount_percent=amount_percent, values=values, permissions=permissions, names=names, roles=roles
-    )
+        title=title, amount_percent=amount_percent, values=values, permissions=permissions, names=names, roles=roles,
+        preamp_gain_db=preamp_gain_db,
+    )  # fmt: skip
 
 
 def _index(scope: str, index: Any, known: set[int]) -> int:

@@ -21,6 +21,7 @@ class ChannelSummary:
     name: str
     role: str
     role_confidence: float
+    importance: float | None  # of 1, as a model hears it; None without one
     gain_db: float  # trim and fader together
     pan: float
     sends: dict[str, float]
@@ -31,7 +32,10 @@ class ChannelSummary:
 
     def as_record(self) -> dict[str, Any]:
         """Return a dictionary for JSON."""
-        return asdict(self)
+        record = asdict(self)
+        if self.importance is None:
+            del record["importance"]
+        return record
 
 
 def summarise(view: View, arbiter: Arbiter) -> list[ChannelSummary]:
@@ -53,6 +57,7 @@ def _summary(view: View, arbiter: Arbiter, ch: int) -> ChannelSummary:
         name=view.names[ch],
         role=view.roles[ch],
         role_confidence=round(float(view.role_confidence[ch]), 2),
+        importance=round(float(view.learned.importance[ch]), 2) if view.learned.has_answers else None,
         gain_db=round(value("input.trim_db", 6) + value("fader.level_db", 6), 2),
         pan=value("pan.position"),
         sends={name: level_db for name, level_db in sends.items() if level_db > -90.0},

@@ -51,6 +51,11 @@ class Turns:
         self.takes_turns = takes_turns.copy()
         self.is_own = np.ones(len(takes_turns), bool)
 
+    def shift(self, ch: int, by_db: float) -> None:
+        """Take a source for so much louder, its noise included: the gain in front of the box was turned."""
+        self.noise_dbfs[ch] += by_db
+        self.even_noise_dbfs[ch] += by_db
+
     def hear(
         self, rms_dbfs: NDArray[np.floating], floor_dbfs: NDArray[np.floating], trim_db: NDArray[np.floating]
     ) -> None:

@@ -13,6 +13,7 @@ from firmware.observation import Loudness
 
 from . import slots
 from .arbiter import Arbiter
+from .learned import Learned
 from .listening import Listening
 from .mixer_state import MixerState
 from .proposals import Proposal
@@ -41,10 +42,13 @@ class View:
         state: MixerState,
         arbiter: Arbiter,
         listening: Listening,
+        learned: Learned,
         tick_s: float,
     ) -> None:
         self.names, self.is_stereo, self.n_channels = names, is_stereo, len(names)
         self.state, self.arbiter, self.listening, self.tick_s = state, arbiter, listening, tick_s
+        self.learned = learned
+        self.is_role_given = np.zeros(len(names), bool)  # by a name, a scene or the set-up
         self.time_s = 0.0
         self.loudness = SILENT
         self.limiter_gain_db = 0.0  # of the record bus, lowest of both sides since the last tick
@@ -85,7 +89,10 @@ class View:
 
     @property
     def scene_kind(self) -> str:
-        """``speech``, ``music`` or ``mixed``: what the roles say the session is."""
+        """``speech``, ``music`` or ``mixed``: what the roles say the session is, or a model where names do not tell."""
+        heard = self.learned.scene_kind
+        if heard is not None and not self.is_role_given.all():
+            return heard
         has_speech = bool(self.is_role("speech").any())
         has_music = not bool(self.is_role("speech", "playback", "ambience", "other").all())
         if has_speech:

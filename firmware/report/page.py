@@ -40,6 +40,7 @@ def write_page(
     title: str,
     notes: Sequence[str],
     facts: Sequence[Fact] = (),
+    story: dict[str, Any] | None = None,
     occasion: str = "",
     made_by: str = "evenhand-box render",
     all_decisions: str = "--decisions FILE.jsonl",
@@ -55,6 +56,8 @@ def write_page(
         Lines of the log; where they are only a part of it, ``n_by_family`` counts all and ``all_decisions`` has them.
     facts
         Figures that stand behind those of the mix.
+    story
+        What a model took the music for: style, trust, and spans of genre, section and key.
     occasion
         When it was mixed, if that matters.
     made_by
@@ -103,6 +106,7 @@ def write_page(
         contract_id=CONTRACT_ID,
         notes=notes,
         facts=facts,
+        story=story,
         occasion=occasion,
         made_by=made_by,
         all_decisions=all_decisions,

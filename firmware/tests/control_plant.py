@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from dsp_kernels.contract.layout import BUS_METERS_DTYPE, CHANNEL_METERS_DTYPE, FEATURES_DTYPE
+from dsp_kernels.contract.layout import BUS_METERS_DTYPE, CHANNEL_METERS_DTYPE, FEATURES_DTYPE, MIX_FEATURES_DTYPE
 from firmware.control.control import TICK_S, Control
 from firmware.control.responses import BARK_HZ, MEL_HZ
 from firmware.observation import ChannelSetup, Loudness, Observation
@@ -107,7 +107,7 @@ class Plant:
         meters["input_rms_dbfs"] = level(self.strip[-METER_TICKS:].mean(axis=0))
         meters["input_peak_dbfs"] = np.where(is_active, rms + [s.crest_db for s in self.sources], rms)
         return Observation(
-            time_s=self.time_s, features=features, channel_meters=meters,
+            time_s=self.time_s, features=features, mix_features=np.zeros((), MIX_FEATURES_DTYPE), channel_meters=meters,
             bus_meters=np.zeros(12, BUS_METERS_DTYPE), loudness=self._loudness(),
         )  # fmt: skip
 

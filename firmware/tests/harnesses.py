@@ -22,12 +22,14 @@ def build(
 ) -> Path:
     """Compile harness ``name`` and ``sources`` and link them with the engine and the kernels; return the program.
 
-    ``own_flags`` are for the harness and ``sources`` alone.
+    ``own_flags`` are for the harness and ``sources`` alone. A source of the engine among them stands for the engine's.
     """
     directory = _build_directory(compiler, flags)
     program = directory / "".join(c if c.isalnum() else "-" for c in "".join((name, *own_flags)))
     command = [compiler, *C_FLAGS, *machine_flags(), *flags, *own_flags, *INCLUDES]
-    command += [str(HARNESS_DIR / f"{name}.c"), *map(str, sources), *map(str, _objects(compiler, flags))]
+    own = {source.stem for source in sources}
+    shared = [str(o) for o in _objects(compiler, flags) if o.stem not in own]
+    command += [str(HARNESS_DIR / f"{name}.c"), *map(str, sources), *shared]
     libraries = ["-lm", "-lpthread", *(["-lasound"] if any(s.name == "pcm.c" for s in sources) else [])]
     subprocess.run([*command, "-o", str(program), *libraries], check=True)
     return program

@@ -107,10 +107,10 @@ class LiveRig:
                                  *self._options)  # fmt: skip
         return self.engine
 
-    def start_control(self) -> subprocess.Popen[str]:
-        """Start a control process of its own."""
+    def start_control(self, *options: str) -> subprocess.Popen[str]:
+        """Start a control process of its own, without a model unless ``options`` name one."""
         return self.start("firmware.control_process", "--mixer", str(self.folder / "mixer.json"), "--segment",
-                          str(self.segment_path))  # fmt: skip
+                          str(self.segment_path), "--model", "none", *options)  # fmt: skip
 
     def start(self, module: str, *arguments: str) -> subprocess.Popen[str]:
         """Start a process of ours that ends with this rig, and with the test run, however that ends."""

@@ -6,7 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from dsp_kernels.contract.layout import BUS_METERS_DTYPE, CHANNEL_METERS_DTYPE, FEATURES_DTYPE, default_params
+from dsp_kernels.contract.layout import (
+    BUS_METERS_DTYPE,
+    CHANNEL_METERS_DTYPE,
+    FEATURES_DTYPE,
+    MIX_FEATURES_DTYPE,
+    default_params,
+)
 from firmware.observation import ChannelSetup, Loudness, Observation
 from firmware.report import Collector
 
@@ -50,6 +56,7 @@ def _observation(tick: int, n_channels: int, random: np.random.Generator) -> Obs
     return Observation(
         time_s=(tick + 1) * TICK_S,
         features=features,
+        mix_features=np.zeros((), MIX_FEATURES_DTYPE),
         channel_meters=meters,
         bus_meters=buses,
         loudness=Loudness(

@@ -5,11 +5,12 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-from firmware.system.virtual_controls import COMPILE_FLAGS, alsa_config, build_plugin
+from firmware.system.alsa_config import CONTROL_PLUGIN
 
 from .harnesses import HARNESS_DIR
 
 SYSTEM_CONFIG = Path("/usr/share/alsa/alsa.conf")
+COMPILE_FLAGS = ("-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-DPIC", "-fPIC", "-shared")
 CARDS = """\
  0 [vc4hdmi0       ]: vc4-hdmi - vc4-hdmi-0
                       vc4-hdmi-0
@@ -23,7 +24,7 @@ SECOND_SCARLETT = """\
 
 
 def install_alsa(directory: Path) -> str:
-    """Build the plug-ins and return the value of ``ALSA_CONFIG_PATH`` that knows them.
+    """Build the plug-in of a stiff card and return the value of ``ALSA_CONFIG_PATH`` that knows them.
 
     ``evenhand:FILE`` is a control, ``stiff`` a card: 8 channels in, 4 out, 48 or 96 kHz, S32_LE both ways, periods of
     32 frames or more. Every ``hw:`` card is a stiff one too, as this machine has none.
@@ -33,7 +34,9 @@ def install_alsa(directory: Path) -> str:
     subprocess.run(["cc", *COMPILE_FLAGS, str(source), "-o", str(stiff), "-lasound"], check=True)
     config = directory / "evenhand.conf"
     config.write_text(
-        alsa_config(build_plugin(directory)) + f'pcm_type.stiff {{ lib "{stiff}" }}\n'
+        f'ctl_type.evenhand {{ lib "{CONTROL_PLUGIN}" }}\n'
+        "ctl.evenhand { @args [ FILE ] @args.FILE { type string } type evenhand file $FILE }\n"
+        f'pcm_type.stiff {{ lib "{stiff}" }}\n'
         "pcm.stiff { type stiff }\n"
         "pcm.!hw { @args [ CARD DEV ] @args.CARD { type string } @args.DEV { type integer default 0 } type stiff }\n"
     )

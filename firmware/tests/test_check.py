@@ -21,7 +21,7 @@ from board_configs.board import BudgetSpec
 from firmware.check import served_percent
 from firmware.check_bench import Counts
 from firmware.check_verdicts import FAIL, NOT_MEASURED, PASS, Clicks, at_least, at_most, round_trip_verdict
-from firmware.system.board_fit import usable_cores
+from firmware.system.cores import usable_cores
 from firmware.system.virtual_card import Direction, VirtualCard
 from firmware.tests.box_command import Done, assert_refused, box, children_of, finished, sim_board, start_box
 from firmware.tests.card_bench import NAME, card_on_bench
@@ -183,7 +183,7 @@ def test_without_the_right_to_real_time_the_rest_is_measured_and_a_note_says_how
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--board", "simm"], 'no board "simm"; did you mean sim?'),
+        (["--board", "simm"], 'no board "simm"; did you mean sim or sim_preamps?'),
         (["--board", "/nowhere/venue.toml"], "/nowhere/venue.toml: no such file"),
         (["--board", "sim", "--cable", "13:1"], "--cable: sim plays nothing on output 13; it plays on 1, 2, 3"),
         (["--board", "sim", "--cable", "1:33"], "--cable: sim has no strip on input 33; it has on 1, 2, 3"),
@@ -205,7 +205,9 @@ def test_wrong_usage_is_told_as_such(arguments: list[str]) -> None:
 
 def test_another_machine_or_a_missing_core_is_refused(tmp_path: Path) -> None:
     board = sim_board(tmp_path / "venue.toml", **{**PATIENT, "max_wake_p999_us": "1e6\n[cores]\naudio = 255"})
-    assert_refused(box("check", "--board", board), "venue.toml: cores names 255, which this process may not use")
+    assert_refused(
+        box("check", "--board", board), "venue.toml: cores: audio names core 255, which this process may not use"
+    )
 
 
 def test_a_core_that_the_kernel_keeps_us_off_may_be_asked_for() -> None:

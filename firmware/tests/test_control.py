@@ -386,7 +386,7 @@ def test_bad_arguments_are_refused_in_one_line() -> None:
         Control(setups("a"), sample_rate_hz=RATE_HZ, amount_percent=120.0)
 
 
-MAX_CALLS_PER_TICK = 80  # gated on a count, which no neighbour disturbs; 60 to 80 us a tick on a server core
+MAX_CALLS_PER_TICK = 84  # gated on a count, which no neighbour disturbs; 60 to 80 us a tick on a server core
 
 
 def test_a_tick_of_16_channels_stays_in_its_budget() -> None:

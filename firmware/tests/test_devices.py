@@ -77,4 +77,4 @@ def test_the_command_tells_people_of_every_board(capsys: pytest.CaptureFixture[s
 
 def test_an_unknown_board_fails_with_near_misses(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["devices", "--board", "simm"]) == 1
-    assert capsys.readouterr().err.startswith('error: no board "simm"; did you mean sim?')
+    assert capsys.readouterr().err.startswith('error: no board "simm"; did you mean sim or sim_preamps?')

@@ -42,6 +42,19 @@ def test_an_engine_that_still_waits_for_its_first_snapshot_ends_in_order_when_to
         print(f"ended {1e-9 * (view.status().engine_beat_ns - started.time_ns):.1f} s after it was told")
 
 
+def test_an_engine_whose_core_is_not_there_says_which_and_opens_nothing() -> None:
+    with LiveRig(FOUR) as rig:
+        rig.board.write_text(rig.board.read_text() + "\n[cores]\nanalysis = 200\n")
+        engine = rig.start_engine()
+        _, words = engine.communicate(timeout=60)
+        assert engine.returncode == 1
+        assert words.startswith(
+            "error: test_board.toml: cores: analysis names core 200, which this process may not use"
+        )
+        assert words.count("\n") == 1
+        assert not rig.segment_path.exists()
+
+
 def test_an_engine_that_is_refused_leaves_no_ring_and_frees_its_segment() -> None:
     with LiveRig(FOUR, records=True) as rig:
         rig.card.unplug()

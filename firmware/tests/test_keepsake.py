@@ -226,7 +226,8 @@ def test_with_old_evidence_a_steady_band_stays_where_it_is(seed: int) -> None:
     for _ in range(500):
         plant.step()
         step_and_watch(other)
-        assert np.abs(to_mix_db(plant) - to_mix_db(other)).max() < 0.5
+        # A pass of the refinement that the evidence does not know of is not taken again; later looks differ.
+        assert np.abs(to_mix_db(plant) - to_mix_db(other)).max() < 0.7
     difference = np.abs(plant.control.state.values - other.control.state.values)
     assert difference[IS_LEVEL].max() < 0.2
 

@@ -464,3 +464,40 @@ def test_progress_runs_up_to_its_end(evening: Path) -> None:
 def test_a_strip_without_a_role_is_still_a_strip(tmp_path: Path) -> None:
     assert live_report._channel("nonsense", ChannelSetup(name="x"), Control(
         CHANNELS, sample_rate_hz=48000.0).state.params["channel"][0])["role"] == "other"  # fmt: skip
+
+
+# ------------------------------------------------------------------------------------------------ what the model heard
+
+
+def told_story() -> dict[str, Any]:
+    spans = {
+        "scene": [{"word": "music", "from_s": 0.5, "to_s": 5.0}],
+        "genre": [{"word": "pop", "from_s": 0.5, "to_s": 5.0}],
+        "section": [{"word": "verse", "from_s": 0.2, "to_s": 1.5}, {"word": "chorus", "from_s": 2.2, "to_s": 5.0}],
+        "key": [],
+        "tempo": [{"word": "118 BPM", "from_s": 2.5, "to_s": 5.0}],
+    }
+    return {"style": "natural", "trust": 0.97, "spans": spans}
+
+
+def test_the_page_shows_what_the_model_heard_where_it_is_heard_in_the_recording(tmp_path: Path, evening: Path) -> None:
+    copy = copied(evening, tmp_path)
+    change(copy / "run.json", model="even 3", story=told_story())
+    page = report(copy)
+    assert "What the model heard" in page
+    assert "even 3, natural; trusted 97 % at the end" in page
+    # The card lost a second two seconds after the start: what came at 2.2 s stands at 3.2 s.
+    assert re.search(r"<dt>Section</dt><dd><span>0:00 verse</span>, <span>0:03 chorus</span>", page)
+    assert "118 BPM" in page
+    assert re.search(r"<dt>Key</dt><dd>not told", page)
+
+
+@pytest.mark.parametrize(
+    "story", [None, 7, {}, {"spans": {}}, told_story() | {"style": "loud"}, told_story() | {"trust": math.nan},
+              told_story() | {"spans": told_story()["spans"] | {"key": [{"word": 3, "from_s": 0.0, "to_s": 1.0}]}},
+              told_story() | {"spans": told_story()["spans"] | {"key": [{"word": "C", "from_s": 2.0, "to_s": 1e300}]}}],
+)  # fmt: skip
+def test_a_story_that_is_none_is_left_out(tmp_path: Path, evening: Path, story: Any) -> None:
+    copy = copied(evening, tmp_path)
+    change(copy / "run.json", model="even 3", story=story)
+    assert "What the model heard" not in report(copy)

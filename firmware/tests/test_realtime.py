@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from firmware.build_ffi import LIVE_DIR, live_sources
+from firmware.build_ffi import LIVE_DIR, RT_DIR, live_sources
 from firmware.segment import Segment
 from firmware.system.virtual_card import Direction, VirtualCard
 from firmware.tests import card_programs, harnesses
@@ -24,6 +24,7 @@ from firmware.tests.test_live import has_mixed
 
 ADDRESS = ("-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 THREAD = ("-O1", "-fsanitize=thread")
+FIRST_RACE = {"TSAN_OPTIONS": "halt_on_error=1"}  # one is proof enough; to tell them all takes half a minute
 # What the compiled engine may ask of the C library: functions that touch nothing but the memory they are given.
 PURE_FUNCTIONS = {"memcpy", "memset", "memmove", "memcmp"}
 # What the audio thread may ask for beside them and the engine: the card, the clock, and a nudge to another thread.
@@ -96,8 +97,8 @@ def test_thread_sanitizer_finds_no_race_between_control_audio_and_analysis() -> 
 
 
 def test_thread_sanitizer_sees_a_mailbox_without_its_memory_order() -> None:
-    done = harnesses.run(harnesses.build("threads", *THREAD, "-DTORN_MAILBOX"))
-    assert "data race" in done.stderr
+    torn = harnesses.build("threads", *THREAD, sources=[RT_DIR / "triple.c"], own_flags=["-DTORN_MAILBOX"])
+    assert "data race" in harnesses.run(torn, environment=FIRST_RACE).stderr
 
 
 def test_thread_sanitizer_finds_no_race_at_the_segment(tmp_path: Path) -> None:
@@ -108,8 +109,8 @@ def test_thread_sanitizer_finds_no_race_at_the_segment(tmp_path: Path) -> None:
 
 def test_thread_sanitizer_sees_a_segment_whose_rings_lack_their_memory_order(tmp_path: Path) -> None:
     torn = {**SEGMENT_THREADS, "own_flags": ("-Wno-tsan", "-DTORN_SEGMENT")}
-    done = harnesses.run(harnesses.build("segment_threads", *THREAD, **torn), str(tmp_path / "segment"))
-    assert "data race" in done.stderr
+    program = harnesses.build("segment_threads", *THREAD, **torn)
+    assert "data race" in harnesses.run(program, str(tmp_path / "segment"), environment=FIRST_RACE).stderr
 
 
 def _play_with_faults(card: VirtualCard, process: subprocess.Popen[str], view: Segment) -> list[int]:

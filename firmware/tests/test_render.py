@@ -224,7 +224,7 @@ def test_a_file_that_breaks_in_the_middle_leaves_nothing(tmp_path: Path, capsys:
     (["--out", "{out}/m.wav", "--report", "{session}/kick.wav"], "would be overwritten"),
     (["--out", "{out}/m.wav", "--channels-out", "{out}/a/b"], "does not exist; make it"),
     (["--out", "{out}/m.wav", "--channels-out", "{session}/kick.wav"], "is a file, not a folder"),
-    (["--out", "{out}/m.wav", "--model", "some.bundle"], "no model runtime"),
+    (["--out", "{out}/m.wav", "--model", "some.bundle"], "some.bundle: cannot be read"),
     (["--out", "{out}/m.wav", "--scene", "{out}/none.toml"], "none.toml"),
     (["--out", "/dev/full.wav", "--report", "/dev/full"], "not a regular file"),
 ])  # fmt: skip

@@ -17,6 +17,7 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
+from firmware.tests.box_command import children_of, finished, start_box
 from firmware.tests.live_rig import wait_for
 from firmware.tests.test_live import LOOKAHEAD, noise_bursts
 
@@ -114,6 +115,41 @@ def test_an_interrupt_ends_the_box_in_order(session: Path, tmp_path: Path) -> No
     (take,) = tmp_path.iterdir()
     assert json.loads((take / "recording.json").read_text())["state"] == "complete"
     assert not left_overs(running.pid)
+
+
+def test_a_second_interrupt_does_not_cost_the_recording_its_end(session: Path, tmp_path: Path) -> None:
+    running = start_box("run", "--board", "sim", "--session", session, "--seconds", "60", "--record", tmp_path)
+    wait_for(lambda: list(tmp_path.glob("*/mix.wav")), "nothing is recorded")
+    time.sleep(1.0)
+    for _ in range(2):
+        running.send_signal(signal.SIGINT)
+        time.sleep(0.05)
+    done = finished(running)
+    assert done.status == 0, done
+    (take,) = tmp_path.iterdir()
+    assert json.loads((take / "recording.json").read_text())["state"] == "complete"
+    assert (take / "run.json").exists(), "the figures of the run are missing"
+
+
+def test_two_interrupts_while_it_starts_leave_nothing_behind(session: Path) -> None:
+    running = start_box("run", "--board", "sim", "--session", session)
+    wait_for(lambda: len(children_of(running.pid)) == 2, "no process has started")
+    for _ in range(2):
+        running.send_signal(signal.SIGTERM)
+        time.sleep(0.05)
+    assert "Traceback" not in finished(running).err
+
+
+def test_a_full_log_does_not_end_the_mix_and_a_full_output_is_told_in_one_line() -> None:
+    with Path("/dev/full").open("w") as full:
+        running = start_box("run", "--board", "sim", "--seconds", "1", out=full)
+        done = finished(running)
+    assert done.status == 1
+    assert done.err.splitlines()[-1].startswith("error: standard output: cannot be written (No space left on device)")
+    assert "Traceback" not in done.err
+    shell = f"exec {sys.executable} -m firmware run --board sim --seconds 1 2> /dev/full"
+    ended = subprocess.run(["/bin/sh", "-c", shell], capture_output=True, text=True)
+    assert (ended.returncode, ended.stdout.count("periods")) == (0, 1)
 
 
 def test_a_killed_run_takes_its_processes_with_it(session: Path, tmp_path: Path) -> None:

@@ -126,7 +126,9 @@ def test_a_start_that_a_process_refuses_is_told_once_and_nothing_else_is() -> No
     assert told == []
 
 
-@pytest.mark.parametrize(("name", "hint"), [("simm", "did you mean sim?"), ("raspbery_pi_4", "raspberry_pi_4")])
+@pytest.mark.parametrize(
+    ("name", "hint"), [("simm", "did you mean sim or sim_preamps?"), ("raspbery_pi_4", "raspberry_pi_4")]
+)
 def test_a_board_with_a_slip_of_the_finger(name: str, hint: str) -> None:
     assert_refused(box("run", "--board", name), f'no board "{name}"; ', hint)
 
@@ -141,7 +143,14 @@ def test_a_board_of_another_machine(tmp_path: Path) -> None:
 def test_a_core_that_is_not_there(tmp_path: Path) -> None:
     board = stage_board(tmp_path, ("[budget]", "[cores]\naudio = 255\n[budget]"))
     done = box("run", "--board", board, "--seconds", "1")
-    assert_refused(done, "stage.toml: cores names 255, which this process may not use; it may use 0")
+    assert_refused(done, "stage.toml: cores: audio names core 255, which this process may not use; it may use 0")
+
+
+@pytest.mark.parametrize("option", ["--session", "--record", "--scene", "--state"])
+def test_a_folder_without_a_name(option: str) -> None:
+    done = box("run", "--board", "sim", option, "")
+    assert done.status == 2
+    assert done.err.endswith(f"argument {option}: is empty; name a file or folder\n")
 
 
 @pytest.mark.parametrize("seconds", ["0", "-1", "nan"])

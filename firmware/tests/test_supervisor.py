@@ -11,7 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from firmware.system.supervisor import FIRST_PAUSE_S, LAST_PAUSE_S, N_LINES, STABLE_S, Child, Supervisor
+from firmware.system.supervisor import (
+    FIRST_PAUSE_S,
+    LAST_PAUSE_S,
+    MAX_LINE_CHARACTERS,
+    N_LINES,
+    STABLE_S,
+    Child,
+    Supervisor,
+)
 from firmware.tests.live_rig import wait_for
 
 
@@ -167,6 +175,16 @@ def test_what_children_say_is_kept_and_told_line_by_line_whatever_bytes_it_has()
         assert len(child.lines) == N_LINES
     assert told.lines("engine")[:2] == ["one", "two \N{REPLACEMENT CHARACTER}"]
     assert len(told.lines("engine")) >= N_LINES + 52
+
+
+def test_a_child_that_never_ends_its_line_takes_no_memory() -> None:
+    told = Told()
+    child = Child(
+        "engine", shell("head -c 3000000 /dev/zero | tr '\\0' x >&2; echo >&2; echo after >&2; exec sleep 600")
+    )
+    with Supervisor([child], told):
+        wait_for(lambda: "after" in child.lines, "what came after is lost")
+    assert [len(line) for line in told.lines("engine")[:2]] == [MAX_LINE_CHARACTERS, len("after")]
 
 
 def test_the_environment_of_a_child_is_ours_with_its_own_on_top(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,7 @@ def drawn(picture: Picture, width: int = 200, height: int = 60) -> list[str]:
     return shown.getvalue().splitlines()
 
 
-@pytest.mark.parametrize(("width", "height"), SIZES)
+@pytest.mark.parametrize(("width", "height"), [(80, 60), (200, 60)])
 def test_32_channels_have_a_line_each_whatever_they_are_called(
     seen: tuple[Any, Observation], width: int, height: int
 ) -> None:
@@ -66,6 +67,32 @@ def test_32_channels_have_a_line_each_whatever_they_are_called(
     for ch in range(32):
         assert table[ch].split()[0] == str(ch + 1), "a channel takes more than its line"
         assert "+0.0" in table[ch], "the fader is not legible"
+
+
+@pytest.mark.parametrize(("width", "height"), [(80, 24), (80, 25), (100, 24), (132, 20), (80, 30)])
+def test_a_small_terminal_shows_every_strip_and_what_was_decided(
+    seen: tuple[Any, Observation], width: int, height: int
+) -> None:
+    lines = drawn(picture_of(seen), width, height)
+    assert len(lines) < height, "the cursor has no line left"
+    assert max(map(cell_len, lines)) <= width
+    text = "\n".join(lines)
+    assert all(re.search(rf"(^| ){ch} ", text, re.MULTILINE) for ch in range(1, 33)), "a strip is missing"
+    assert sum("fader.level_db 0 → -3 dB" in line for line in lines) >= 2, "decisions are cut off"
+    assert "+0.0" in text
+    assert "engine: started" in text
+    assert "restarted: engine 2" in text
+
+
+@pytest.mark.parametrize(("width", "height"), [(80, 12), (40, 24), (20, 5), (1, 1), (10, 100)])
+def test_where_not_even_the_strips_have_room_the_decisions_do(
+    seen: tuple[Any, Observation], width: int, height: int
+) -> None:
+    lines = drawn(picture_of(seen), width, height)
+    if width >= 40:
+        assert len(lines) < height
+        assert any("more strips have no room" in line for line in lines) or width < 80
+        assert any("Kick: fader" in line for line in lines)
 
 
 @pytest.mark.parametrize(("width", "height"), [*SIZES, (20, 5)])

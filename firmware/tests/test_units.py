@@ -18,13 +18,14 @@ from firmware import engine_process, live_config, mixer_setup
 from firmware.system import board_units
 from firmware.tests.unit_file import UNITS, UnitFile, command_line, environment_file, has_systemd_analyze, seconds
 
-SERVICES = ("engine", "control", "recorder", "setup")
+SERVICES = ("engine", "control", "preamps", "recorder", "setup")
 # The exposure that systemd-analyze finds, 0 to 10. What is left of the engine's: a real-time thread on a core of its
 # own, the sound card, the group that opens it, and the socket of its watchdog.
-CEILINGS = {"engine": 0.6, "control": 0.2, "recorder": 0.2, "setup": 0.2, "again@": 0.7}
+CEILINGS = {"engine": 0.6, "control": 0.2, "preamps": 0.4, "recorder": 0.2, "setup": 0.2, "again@": 0.7}
 PARSERS = {
     "firmware.engine_process": "_arguments",
     "firmware.control_process": "_arguments",
+    "firmware.preamp_process": "_arguments",
     "firmware.recorder.process": "_parser",
     "firmware.mixer_setup": "_arguments",
 }
@@ -231,7 +232,7 @@ def test_a_board_keeps_the_rest_of_every_process_off_the_cores_of_the_sound(tmp_
     board = load_board("raspberry_pi_4")
     files = board_units.write_board_units(board, tmp_path)
     assert {path.parent.name for path in files} == {
-        f"evenhand-{name}.service.d" for name in ("engine", "control", "recorder")
+        f"evenhand-{name}.service.d" for name in ("engine", "control", "preamps", "recorder")
     }
     for path in files:
         assert UnitFile(path).all("CPUAffinity") == ["", " ".join(map(str, board.cores.control))]

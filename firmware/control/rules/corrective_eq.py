@@ -10,6 +10,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from dsp_kernels.contract.generated.contract import TONE_REGIONS_HZ
+
+from ..learned import TONE
 from ..proposals import Proposal
 from ..responses import MEL_HZ
 from ..view import VOICES, View
@@ -49,6 +52,8 @@ SPEECH_CUT_DB, CUT_DB, PRESENCE_DB = 6.0, 4.0, 2.0  # at most
 Q_VOICE, Q_OTHER = 1.4, 2.0
 HEARD_S = 5.0
 DEAD_BAND_DB = 0.7
+Q_MODEL = 0.9  # of the bells at tone_regions_hz that a model thinks in
+MODEL_MAX_DB = 3.0  # the most that a band is ever lifted
 SLEW_DB_PER_S = 0.7  # slow: nobody hears it move
 AUDIBLE_DB = 45.0  # bands so far under the strongest say nothing
 
@@ -91,7 +96,8 @@ class CorrectiveEq:
         """Cut the largest excess of each region."""
         self._read_roles(view)
         heard = view.listening
-        ready = (heard.active_s >= HEARD_S) & self._allowed.any(axis=1)
+        # A model knows tastes where the rule has none; there the rule's answer is 0 dB.
+        ready = (heard.active_s >= HEARD_S) & (self._allowed.any(axis=1) | view.learned.is_on)
         if not ready.any():
             return []
         level_db = heard.mel_db + _TO_THIRD_OCTAVE_DB
@@ -110,10 +116,21 @@ class CorrectiveEq:
             if region.word == "harsh":
                 gain_db, at, peak_db = self._with_presence(excess_db[:, _IN_REGION[n]], gain_db, at, peak_db)
             gain_db *= self._allowed[:, n]
-            for ch in view.moved(f"eq.{n + 1}.gain_db", np.where(ready, gain_db, np.nan), DEAD_BAND_DB):
-                if ready[ch] and (gain_db[ch] != 0.0 or view.asked(f"eq.{n + 1}.gain_db")[ch] < 0.0):
-                    proposals += self._proposals(view, ch, n, float(gain_db[ch]), float(MEL_HZ[at[ch]]), peak_db[ch])
+            model_db = self._of_model(view, n, gain_db)
+            wish_db = gain_db + model_db
+            for ch in view.moved(f"eq.{n + 1}.gain_db", np.where(ready, wish_db, np.nan), DEAD_BAND_DB):
+                if ready[ch] and (wish_db[ch] != 0.0 or view.asked(f"eq.{n + 1}.gain_db")[ch] != 0.0):
+                    told = (float(gain_db[ch]), float(model_db[ch]))
+                    proposals += self._proposals(view, ch, n, told, float(MEL_HZ[at[ch]]), peak_db[ch])
         return proposals
+
+    def _of_model(self, view: View, n: int, gain_db: np.ndarray) -> np.ndarray:
+        """Return what a model adds in region ``n``; within what a rule may cut and a model may lift."""
+        rules_db = np.zeros((view.n_channels, len(REGIONS)))
+        rules_db[:, n] = gain_db
+        model_db = view.learned.residual(TONE, rules_db)[:, n]
+        wish_db = np.clip(gain_db + model_db, -self._cut_db, np.maximum(gain_db, MODEL_MAX_DB))
+        return view.learned.kept(gain_db, wish_db, view.value(f"eq.{n + 1}.gain_db")) - gain_db
 
     def _with_presence(
         self, region_db: np.ndarray, gain_db: np.ndarray, at: np.ndarray, peak_db: np.ndarray
@@ -127,20 +144,31 @@ class CorrectiveEq:
             np.where(is_dull, boost_db, gain_db), np.where(is_dull, middle, at), np.where(is_dull, mean_db, peak_db),
         )  # fmt: skip
 
-    def _proposals(self, view: View, ch: int, n: int, gain_db: float, freq_hz: float, peak_db: float) -> list[Proposal]:
+    def _proposals(
+        self, view: View, ch: int, n: int, gains_db: tuple[float, float], freq_hz: float, peak_db: float
+    ) -> list[Proposal]:
+        gain_db, model_db = gains_db[0] + 0.0, gains_db[1]  # a zero without a sign
         against = "an average voice" if self._is_voice[ch] else "its own broad spectrum"
         if gain_db > 0.0:
             cause = f"dull: {-peak_db:.0f} dB under {against} at {freq_hz / 1000:.1f} kHz"
-        else:
+        elif gain_db < 0.0 or model_db == 0.0:
             cause = f"{REGIONS[n].word}: {peak_db:.0f} dB over {against} at {_hertz(freq_hz)}"
+        else:
+            cause, freq_hz = f"nothing {REGIONS[n].word}", TONE_REGIONS_HZ[n]
         evidence = {"excess_db": float(peak_db), "freq_hz": freq_hz, "active_s": float(view.listening.active_s[ch])}
         confidence = min(1.0, float(view.listening.active_s[ch]) / 20.0)
+        source = "model" if abs(model_db) > abs(gain_db) else "rules"
+        if abs(model_db) >= 0.1:
+            cause += f"; rule {gain_db:+.1f}, model {model_db:+.1f} dB: {view.learned.setting}"
+            evidence |= view.learned.evidence(TONE, ch, gain_db, model_db)
+            confidence = min(confidence, view.learned.confidence(TONE, ch))
+        q = Q_MODEL if gain_db == 0.0 and model_db != 0.0 else float(self._q[ch])
 
         def wish(field: str, value: float, slew: float | None = None) -> Proposal:
-            return Proposal("channel", ch, f"eq.{n + 1}.{field}", value, cause, evidence, confidence, "rules",
+            return Proposal("channel", ch, f"eq.{n + 1}.{field}", value, cause, evidence, confidence, source,
                             self.name, slew, is_companion=field != "gain_db")  # fmt: skip
 
-        return [wish("freq_hz", freq_hz, 4.0), wish("q", float(self._q[ch])), wish("gain_db", gain_db, SLEW_DB_PER_S)]
+        return [wish("freq_hz", freq_hz, 4.0), wish("q", q), wish("gain_db", gain_db + model_db, SLEW_DB_PER_S)]
 
 
 def _is_skirt(excess_db: np.ndarray, n: int, at: np.ndarray, peak_db: np.ndarray) -> np.ndarray:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..learned import RATIO, THRESHOLD
 from ..proposals import Proposal
 from ..view import View
 
@@ -68,6 +69,7 @@ DRUM_RELEASE_MS, DRUM_KNEE_DB = 120.0, 6.0
 HEARD_S = 2.5
 LEVEL_DEAD_BAND_DB = 3.0  # of thresholds
 CREST_HYSTERESIS_DB = 1.5
+RATIO_DEAD_BAND = 0.2  # octaves (P)
 
 
 class Dynamics:
@@ -90,6 +92,7 @@ class Dynamics:
         self._floor_worth = view.by_role({r: g.floor_worth_dbfs for r, g in GATES.items()}, never)
         self._crest = view.by_role({r: c.crest_db for r, c in COMPRESSORS.items()}, never)
         self._above_rms = view.by_role({r: c.above_rms_db for r, c in COMPRESSORS.items()})
+        self._ratio_octaves = np.log2(view.by_role({r: c.ratio for r, c in COMPRESSORS.items()}, 1.0))
 
     def propose(self, view: View) -> list[Proposal]:
         """Set what has been heard long enough."""
@@ -137,8 +140,17 @@ class Dynamics:
         crest_db = view.listening.descriptor["crest_db"]
         was_on = view.asked("compressor.is_on") > 0.5
         is_on = crest_db > self._crest - CREST_HYSTERESIS_DB * was_on
-        threshold = np.clip(rms_dbfs + self._above_rms, -40.0, -4.0)
+        rule_dbfs = np.clip(rms_dbfs + self._above_rms, -40.0, -4.0)
+        # A model speaks of the threshold over the source's slow loudness.
+        loudness_lufs = view.learned.loudness_lufs + view.heading("input.trim_db")
+        model_db = view.learned.residual(THRESHOLD, rule_dbfs - loudness_lufs)
+        now_dbfs = view.value("compressor.threshold_dbfs")
+        model_db = view.learned.kept(rule_dbfs, rule_dbfs + model_db, now_dbfs) - rule_dbfs
+        octaves = view.learned.residual(RATIO, self._ratio_octaves)
+        threshold = np.clip(rule_dbfs + model_db, -40.0, -4.0)
         far = ~(np.abs(threshold - view.asked("compressor.threshold_dbfs")) <= LEVEL_DEAD_BAND_DB)
+        wish_octaves = np.maximum(self._ratio_octaves + octaves, 0.0)
+        far |= ~(np.abs(wish_octaves - np.log2(view.asked("compressor.ratio"))) <= RATIO_DEAD_BAND)
         proposals = []
         for ch in np.flatnonzero(ready & ((is_on != was_on) | (is_on & far))).tolist():
             role = view.roles[ch]
@@ -149,10 +161,17 @@ class Dynamics:
                 continue
             setting = COMPRESSORS[role]
             cause = f"crest factor {crest_db[ch]:.0f} dB at {rms_dbfs[ch]:.0f} dBFS: {setting.ratio:g}:1 evens it out"
-            wishes = self._settings(setting) | {"is_on": 1.0}
+            wishes = self._settings(setting) | {"is_on": 1.0, "ratio": 2.0 ** float(wish_octaves[ch])}
+            source, part_db = "rules", float(model_db[ch])
+            if abs(part_db) >= 0.5 or abs(octaves[ch]) >= 0.1:
+                cause += f"; model {part_db:+.1f} dB, {wishes['ratio']:.1f}:1: {view.learned.setting}"
+                above_db = float(rule_dbfs[ch] - loudness_lufs[ch])
+                evidence |= view.learned.evidence(THRESHOLD, ch, above_db, part_db)
+                source = "model" if abs(part_db) > abs(above_db) else "rules"
             level = self._wish(view, ch, "compressor.threshold_dbfs", float(threshold[ch]), cause, evidence)
-            proposals.append(level._replace(is_companion=not was_on[ch]))
-            proposals += [self._wish(view, ch, f"compressor.{f}", v, cause, evidence) for f, v in wishes.items()]
+            settings = [self._wish(view, ch, f"compressor.{f}", v, cause, evidence) for f, v in wishes.items()]
+            wished = [level._replace(is_companion=not was_on[ch]), *settings]
+            proposals += [wish._replace(source=source) for wish in wished]
         return proposals
 
     @staticmethod

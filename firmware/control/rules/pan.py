@@ -6,6 +6,7 @@ import re
 
 import numpy as np
 
+from ..learned import PAN
 from ..proposals import Proposal
 from ..responses import BARK_HZ, MEL_HZ
 from ..view import View
@@ -16,6 +17,7 @@ PAIR_POSITION = 0.8  # P: channels that are called left and right
 LOW_HZ = 200.0  # what lives under this stays in the middle: live-dsp 2.8
 BAND_EDGES_HZ = (200.0, 800.0, 2500.0)  # registers whose members share the width (P)
 HEARD_S = 3.0
+MODEL_DEAD_BAND = 0.1  # a picture does not wander with a model either (P)
 CENTRE = ("vocal_lead", "kick", "snare", "bass", "drums", "playback", "ambience")
 FIXED = {"hihat": 0.3}  # P: as the audience sees the kit
 _SIDE = re.compile(r"(?:^|[ _\-.])(l|left|r|right)(?:$|[ _\-.\d])", re.IGNORECASE)
@@ -35,25 +37,45 @@ class Pan:
 
     def __init__(self) -> None:
         self._known: tuple[int, tuple[int, ...]] | None = None
+        self._was_moved = False  # by a model, at the last look
 
     def propose(self, view: View) -> list[Proposal]:
         """Place channels when roles or registers become known; then leave them where they are."""
         register = self._registers(view)
         known = (view.roles_version, tuple(register.tolist()))
-        if known == self._known:
+        if known == self._known and not self._was_moved and not view.learned.is_on:
             return []
-        self._known = known
+        self._known, self._was_moved = known, view.learned.is_on
         position, cause = np.zeros(view.n_channels), [""] * view.n_channels
         for members, width, why in self._groups(view, register, position, cause):
             for k, ch in enumerate(members):
                 position[ch] = ((k + 0.5) / len(members) * 2.0 - 1.0) * width
                 cause[ch] = why if len(members) > 1 else "nothing else like it: in the middle"
         evidence_hz = self._dominant_hz(view)
+        model = self._of_model(view, position)
+        dead_band = np.where(model != 0.0, MODEL_DEAD_BAND, 0.02)
         return [
-            Proposal("channel", ch, "pan.position", float(position[ch]), cause[ch],
-                     {"dominant_hz": float(evidence_hz[ch])}, rule=self.name)
-            for ch in view.moved("pan.position", position, 0.02)
-        ]  # fmt: skip
+            self._proposal(view, ch, float(position[ch]), float(model[ch]), cause[ch], float(evidence_hz[ch]))
+            for ch in view.moved("pan.position", position + model, dead_band)
+        ]
+
+    @staticmethod
+    def _of_model(view: View, position: np.ndarray) -> np.ndarray:
+        """Return what a model adds: how far out is its word, the side is the rule's; who stands in the middle stays."""
+        may_move = ~view.is_stereo & (position != 0.0) & np.array([side_of(name) == 0 for name in view.names])
+        outwards = view.learned.residual(PAN, np.abs(position))
+        reach = np.clip(np.abs(position) + outwards, 0.0, PAIR_POSITION)
+        wish = np.where(may_move & view.learned.is_on, np.sign(position) * reach, position)
+        return view.learned.kept(position, wish, view.value("pan.position")) - position
+
+    def _proposal(self, view: View, ch: int, rule: float, model: float, cause: str, dominant_hz: float) -> Proposal:
+        evidence, confidence = {"dominant_hz": dominant_hz}, 1.0
+        if abs(model) >= 0.02:
+            cause += f"; rule {rule:+.2f}, model {model:+.2f}: {view.learned.setting}"
+            evidence |= view.learned.evidence(PAN, ch, rule, model)
+            confidence = view.learned.confidence(PAN, ch)
+        source = "model" if abs(model) > abs(rule) else "rules"
+        return Proposal("channel", ch, "pan.position", rule + model, cause, evidence, confidence, source, self.name)
 
     def _groups(
         self, view: View, register: np.ndarray, position: np.ndarray, cause: list[str]
