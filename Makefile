@@ -4,9 +4,10 @@ PYTHON_BIN := .venv/bin/python
 # Two workers and more share the files of tests; a file stays in one worker.
 PYTEST_ARGS ?= -n auto --maxprocesses 4 --dist loadfile
 DEMO_OUT := out/demo
+RECIPE ?= small
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build test lint bench soak generate clean
+.PHONY: help demo build model test lint bench soak generate clean
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -17,6 +18,10 @@ demo: ## Run the whole box live on the bundled session, without a sound card, an
 
 build: ## Compile the C
 	@.ci/setup build
+
+model: ## Make the learned mixer from seeds, about 90 minutes of two cores; stopped, the same command goes on
+	@.ci/setup model
+	@.venv/bin/evenhand-model make $(RECIPE)
 
 test: ## Run every test but the soak; generated files and import contracts are among them
 	@.ci/setup test
