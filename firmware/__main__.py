@@ -28,6 +28,13 @@ COMMANDS = (run_command, render_command, report_command, devices_command, check_
 def main(argv: list[str] | None = None) -> int:
     """Run one command; return 0 for done, 1 for refused or failed. Wrong usage leaves with 2 (argparse)."""
     _open_standard_streams()
+    try:
+        return _run(argv)
+    finally:
+        _leave_standard_error()
+
+
+def _run(argv: list[str] | None) -> int:
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _stop)
     args = _parser().parse_args(argv)
@@ -48,6 +55,15 @@ def main(argv: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else its buffer is tried again at the end
         return _fail(f"{error.filename or 'standard output'}: {error.strerror}; make room and start it again")
     return 0
+
+
+def _leave_standard_error() -> None:
+    """Where standard error is full, drop what it still holds: Python's flush at the end would make it status 120."""
+    try:
+        if sys.stderr:
+            sys.stderr.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
 
 def _open_standard_streams() -> None:

@@ -173,3 +173,12 @@ def _is_alive(pid: int) -> bool:
         return "Z" not in Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
     except OSError:
         return False
+
+
+def test_what_a_full_standard_error_still_holds_does_not_change_the_status() -> None:
+    code = (
+        "import sys; sys.stderr = open(2, 'w', buffering=8192, closefd=False); sys.stderr.write('left over'); "
+        "from firmware.__main__ import main; sys.exit(main(['devices']))"
+    )
+    shell = f'exec {sys.executable} -c "{code}" 2> /dev/full'
+    assert subprocess.run(["/bin/sh", "-c", shell], capture_output=True, text=True).returncode == 0
