@@ -16,13 +16,9 @@ from rich.table import Table
 from dsp_kernels.build_ffi import BuildError, build_library, kernel_sources
 
 from . import counting, peers, resampler_peers
+from .counting import KERNELS, STEREO_KERNELS
 from .timing import best_ns
 
-KERNELS = (
-    "convert_from_s32", "convert_to_s32", "scrub", "gain", "align", "eq", "gate", "compressor", "saturation",
-    "automix", "ducker", "meters", "mix", "kweight", "limiter", "true_peak_limiter", "features", "resampler",
-)  # fmt: skip
-STEREO_KERNELS = ("reverb", "delay", "loudness")  # per stereo frame, whatever the number of channels
 N_LANES_FOR_STEREO = 4
 
 

@@ -11,9 +11,18 @@ typedef struct {
     void (*run)(const float *in, float *out);
 } eh_benchmark;
 
-extern const eh_benchmark eh_bench_ours[];   // ends with a NULL name
-extern const eh_benchmark eh_bench_naive[];  // the same work as one would first write it: planar, scalar, libm
+extern const eh_benchmark eh_bench_ours[];     // ends with a NULL name
+extern const eh_benchmark eh_bench_offline[];  // ours that no audio thread runs
+extern const eh_benchmark eh_bench_naive[];    // the same work as one would first write it: planar, scalar, libm
 extern const eh_benchmark eh_bench_naive_chain[];
+
+// What a kernel makes that is no sound, as bytes.
+typedef struct {
+    const char *name;
+    size_t (*tell)(void *to);
+} eh_bench_teller;
+
+extern const eh_bench_teller eh_bench_tellers[];  // of eh_bench_ours; ends with a NULL name
 
 void eh_bench_prepare(const char *name, int n_lanes, int n_frames);
 // Runs the prepared benchmark and returns the nanoseconds it took.

@@ -12,6 +12,11 @@ from dsp_kernels.build_ffi import C_FLAGS, INCLUDE_DIRS, SOURCE_DIR, kernel_sour
 BENCH_DIR = Path(__file__).parent
 BENCH_SOURCES = [BENCH_DIR / name for name in ("ours.c", "naive.c", "naive_chain.c", "loop.c")]
 FEW_BLOCKS, MORE_BLOCKS = 64, 320  # start-up cancels in the difference; features need whole hops
+KERNELS = (
+    "convert_from_s32", "convert_to_s32", "scrub", "gain", "align", "eq", "gate", "compressor", "saturation",
+    "automix", "ducker", "meters", "mix", "kweight", "limiter", "true_peak_limiter", "features", "resampler",
+)  # fmt: skip
+STEREO_KERNELS = ("reverb", "delay", "loudness")  # per stereo frame, whatever the number of channels
 A64_COMPILER = "aarch64-linux-gnu-gcc"
 A64_ROOT = "/usr/aarch64-linux-gnu"
 
@@ -29,16 +34,28 @@ def build_program(out: Path, sources: list[Path], includes: list[Path], *, compi
     return out
 
 
+def build_plugin(directory: Path) -> Path:
+    """Compile the plug-in with which qemu-user counts."""
+    plugin = directory / "count.so"
+    source = str(BENCH_DIR / "qemu_count.c")
+    subprocess.run(["cc", "-shared", "-fPIC", "-O2", source, "-o", str(plugin)], check=True)
+    return plugin
+
+
+def count_a64(plugin: Path, program: Path, arguments: list[str]) -> int:
+    """Return the A64 instructions that a program takes from start to end."""
+    tool = ["qemu-aarch64", "-L", A64_ROOT, "-plugin", str(plugin), "-d", "plugin", str(program)]
+    said = subprocess.run([*tool, *arguments], capture_output=True, text=True, check=True)
+    return _number(r"instructions (\d+)", said.stderr + said.stdout)
+
+
 class Counter:
     """Counts the instructions of a benchmark program on both machines."""
 
     def __init__(self, directory: Path, sources: list[Path] | None = None, includes: list[Path] | None = None) -> None:
         sources = sources or [*BENCH_SOURCES, *kernel_sources()]
         includes = [*INCLUDE_DIRS, SOURCE_DIR, BENCH_DIR, *(includes or [])]
-        self._plugin = directory / "count.so"
-        subprocess.run(
-            ["cc", "-shared", "-fPIC", "-O2", str(BENCH_DIR / "qemu_count.c"), "-o", str(self._plugin)], check=True
-        )
+        self._plugin = build_plugin(directory)
         self._x86 = build_program(directory / "bench-x86", sources, includes, compiler="cc", machine="x86_64")
         self._a64 = build_program(directory / "bench-a64", sources, includes, compiler=A64_COMPILER, machine="aarch64")
 
@@ -61,9 +78,7 @@ class Counter:
         return _number(r"Collected : (\d+)", said)
 
     def _count_a64(self, arguments: list[str]) -> int:
-        tool = ["qemu-aarch64", "-L", A64_ROOT, "-plugin", str(self._plugin), "-d", "plugin", str(self._a64)]
-        said = subprocess.run([*tool, *arguments], capture_output=True, text=True, check=True)
-        return _number(r"instructions (\d+)", said.stderr + said.stdout)
+        return count_a64(self._plugin, self._a64, arguments)
 
 
 def _number(pattern: str, text: str) -> int:

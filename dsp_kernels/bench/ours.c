@@ -263,3 +263,43 @@ const eh_benchmark eh_bench_ours[] = {
     {"resampler", prepare_resampler, run_resampler},
     {NULL, NULL, NULL},
 };
+
+// Readings, for digest.c.
+
+static size_t tell_card(void *to) {
+    const size_t size_bytes = sizeof card[0] * (size_t)(frames * lanes);
+    memcpy(to, card, size_bytes);
+    return size_bytes;
+}
+static size_t tell_scrub(void *to) {
+    memcpy(to, n_bad, sizeof n_bad);
+    memcpy((char *)to + sizeof n_bad, n_clipped, sizeof n_clipped);
+    return sizeof n_bad + sizeof n_clipped;
+}
+static size_t tell_meters(void *to) {
+    float *reading = to;
+    for (int lane = 0; lane < lanes; lane++) eh_meters_read(&meters, lane, &reading[2 * lane], &reading[2 * lane + 1]);
+    return sizeof(float) * 2 * (size_t)lanes;
+}
+static size_t tell_mix(void *to) {
+    memcpy(to, scratch, sizeof(float) * 8 * (size_t)frames);
+    return sizeof(float) * 8 * (size_t)frames;
+}
+static size_t tell_kweight(void *to) {
+    eh_kweight_read(&kweight, to);
+    return sizeof(float) * (size_t)lanes;
+}
+static size_t tell_loudness(void *to) {
+    const eh_loudness_reading reading = eh_loudness_read(&loudness);
+    memcpy(to, &reading, sizeof reading);
+    return sizeof reading;
+}
+static size_t tell_features(void *to) {
+    memcpy(to, eh_features_latest(&features), sizeof(eh_channel_features) * (size_t)lanes);
+    return sizeof(eh_channel_features) * (size_t)lanes;
+}
+
+const eh_bench_teller eh_bench_tellers[] = {
+    {"convert_to_s32", tell_card}, {"scrub", tell_scrub},       {"meters", tell_meters},     {"mix", tell_mix},
+    {"kweight", tell_kweight},     {"loudness", tell_loudness}, {"features", tell_features}, {NULL, NULL},
+};

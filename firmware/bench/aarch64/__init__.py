@@ -1,0 +1,1 @@
+"""The box's arithmetic on the box's processor: the same bits, the same answers, no more instructions."""
