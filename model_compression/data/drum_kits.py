@@ -14,9 +14,10 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
-from model_compression.data import soundfont_player
+from model_compression.data import recorded_sounds, soundfont_player
 from model_compression.data.composer_song import Note
 from model_compression.data.drum_synthesis import N_KITS, struck
+from model_compression.data.percussion_synthesis import MAKERS
 from model_compression.data.performance import SAMPLE_RATE_HZ
 
 Audio = NDArray[np.float32]
@@ -66,6 +67,17 @@ NAMES: dict[int, tuple[str, ...]] = {
     63: (r"bongo hi|conga.*1|djembe\d slap|cajon slap", r"conga|agogo high|bell"),
     64: (r"bongo lo|conga.*2|djembe\d tone|cajon thump", r"conga|agogo low|bell"),
     56: (r"cowbell|agogo", r"bell"),
+    58: (r"vibra",),
+    60: (r"bongo hi|bongo",),
+    61: (r"bongo lo",),
+    62: (r"conga.*mute|mute.*conga|conga",),
+    65: (r"timbale",),
+    67: (r"agogo",),
+    75: (r"clave",),
+    76: (r"wood ?block|block",),
+    81: (r"triangle",),
+    82: (r"shak|cabasa",),
+    92: (r"snap",),
 }
 MAX_HIT_S = 4.0
 SHARES = {
@@ -76,15 +88,22 @@ SHARES = {
 LOUDNESS_STEPS = 6
 
 
+@dataclass(frozen=True)
+class Loose:
+    """Single files by drum key, from wherever they came."""
+
+    files: tuple[tuple[int, Path], ...]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Kit:
-    """One drum set; ``source`` is a folder, a font with bank and program, or a number of our own drums."""
+    """One drum set; ``source`` is a folder, loose files, a font with bank and program, or a number of our own drums."""
 
     name: str
     style: str
     split: str
     ingredient: str
-    source: Path | tuple[str, int, int] | int
+    source: Path | Loose | tuple[str, int, int] | int
 
 
 @cache
@@ -97,11 +116,23 @@ def kits() -> tuple[Kit, ...]:
             name=f"hydrogen.{k['folder']}",
             style=k["style"],
             split=k["split"],
-            ingredient=ingredient,
+            ingredient=k.get("ingredient", ingredient),
             source=root / k["folder"],
         )
         for k in table["hydrogen"]["kits"]
     ]
+    patches = [(int(p.name[:3]), p) for p in sorted(Path(table["freepats"]["root"]).glob("*.pat"))]
+    found += [
+        Kit(
+            name=f"freepats.{style}",
+            style=style,
+            split=table["freepats"]["split"],
+            ingredient="freepats",
+            source=Loose(tuple((key, p) for key, p in patches if key >= 35)),
+        )
+        for style in table["freepats"]["styles"]
+    ]
+    found += _assembled(table["assembled"])
     for font in table["font"]:
         bank, stem = 0 if font.get("lone") else 128, Path(font["path"]).stem
         found += [
@@ -126,20 +157,58 @@ def kits() -> tuple[Kit, ...]:
     return tuple(found)
 
 
+def _assembled(entry: dict[str, Any]) -> list[Kit]:
+    """Kits put together from recorded one-shots, for each key a file; the number of the kit draws them."""
+    found = []
+    for split in ("train", "test"):
+        by_key: dict[int, list[Path]] = {}
+        for sound in recorded_sounds.sounds():
+            if sound.form == "hit" and sound.split == split:
+                by_key.setdefault(int(sound.place), []).append(sound.path)
+        for low_key, other_key in ((47, 43), (47, 50)):
+            by_key.setdefault(other_key, []).extend(by_key.get(low_key, []))
+        for number in range(entry[split]):
+            rng = np.random.default_rng([number, split == "test"])
+            files = tuple((key, paths[int(rng.integers(len(paths)))]) for key, paths in sorted(by_key.items()))
+            found.append(
+                Kit(
+                    name=f"assembled.{split}.{number:02d}",
+                    style=entry["styles"][number % len(entry["styles"])],
+                    split=split,
+                    ingredient=entry["ingredient"],
+                    source=Loose(files),
+                )
+            )
+    return found
+
+
 def choose(rng: np.random.Generator, split: str, style: str) -> Kit:
     """Draw a kit of a style; ``valid`` draws from what ``train`` has."""
     fits = [k for k in kits() if k.split == ("test" if split == "test" else "train") and k.style == style]
-    recorded = [k for k in fits if isinstance(k.source, Path)]
+    recorded = [k for k in fits if isinstance(k.source, Path | Loose)]
     fonts = [k for k in fits if isinstance(k.source, tuple)]
     own = [k for k in fits if isinstance(k.source, int)]
     pool = (recorded, fonts, own)[int(rng.choice(3, p=SHARES[style]))]
     return pool[int(rng.integers(len(pool)))]
 
 
+def choose_with(rng: np.random.Generator, split: str, styles: tuple[str, ...], keys: tuple[int, ...]) -> Kit:
+    """Draw a kit of one of some styles that sounds for all of some keys; at last one of our own, which has them all."""
+    for _ in range(6):
+        kit = choose(rng, split, str(rng.choice(styles)))
+        if all(has(kit, k) for k in keys):
+            return kit
+    side = "test" if split == "test" else "train"
+    own = [k for k in kits() if k.split == side and isinstance(k.source, int)]
+    return own[int(rng.integers(len(own)))]
+
+
 def has(kit: Kit, key: int) -> bool:
     """Whether a kit sounds for a drum key."""
     if isinstance(kit.source, Path):
         return bool(_instruments_for(kit.source, key))
+    if isinstance(kit.source, Loose):
+        return any(key == k for k, _ in kit.source.files)
     return len(_hit(kit, key, LOUDNESS_STEPS - 1, 0)) > 1
 
 
@@ -152,15 +221,23 @@ class Tuning:
     pick: int
 
 
+RATIOS = {"kick": (0.7, 1.4), "snare": (0.65, 1.55), "hihat": (0.75, 1.4), "tom": (0.65, 1.6), "cymbal": (0.7, 1.4)}
+RATIOS |= {"percussion": (0.6, 1.6)}
+DAMPING_S = {"kick": (0.05, 0.4), "snare": (0.04, 0.4), "hihat": (0.03, 0.4), "tom": (0.06, 0.6), "cymbal": (0.25, 0.9)}
+DAMPING_S |= {"percussion": (0.05, 0.5)}
+SHARE_DAMPED = {"cymbal": 0.12, "hihat": 0.5}
+
+
 def tuning(rng: np.random.Generator) -> Tuning:
-    """Draw a tuning."""
-    whole = rng.normal(0.0, 1.0)
-    keys = sorted({*PIECE_OF_KEY, *NAMES})
-    return Tuning(
-        ratio={k: float(2 ** ((whole + rng.normal(0.0, 0.7)) / 12)) for k in keys},
-        damping_s={k: float(rng.uniform(0.12, 0.5)) if rng.random() < 0.25 else 9.0 for k in keys},
-        pick=int(rng.integers(1 << 16)),
-    )
+    """Draw a tuning: small drums and big ones, gated and ringing."""
+    whole, dry = rng.normal(0.0, 2.2), rng.random()
+    ratio, damping_s = {}, {}
+    for key in sorted({*PIECE_OF_KEY, *NAMES, *MAKERS}):
+        piece = PIECE_OF_KEY.get(key, "percussion")
+        ratio[key] = float(np.clip(2 ** ((whole + rng.normal(0.0, 1.8)) / 12), *RATIOS[piece]))
+        is_damped = rng.random() < (SHARE_DAMPED.get(piece, 0.35) if dry < 0.6 else 0.05)
+        damping_s[key] = float(np.exp(rng.uniform(*np.log(DAMPING_S[piece])))) if is_damped else 9.0
+    return Tuning(ratio=ratio, damping_s=damping_s, pick=int(rng.integers(1 << 16)))
 
 
 def hits(rng: np.random.Generator, kit: Kit, tuned: Tuning, notes: tuple[Note, ...], n_frames: int) -> Audio:
@@ -212,6 +289,13 @@ def _hit(kit: Kit, key: int, loud: int, pick: int) -> Audio:
         note = Note(begin_s=0.0, length_s=2.0, pitch=key, velocity=velocity)
         sound = soundfont_player.render(
             font, bank, program, (note,), int(MAX_HIT_S * SAMPLE_RATE_HZ), soundfont_player.Gesture()
+        )
+    elif isinstance(kit.source, Loose):
+        path = next((p for k, p in kit.source.files if k == key), None)
+        sound = (
+            np.zeros((1, 2), np.float32)
+            if path is None
+            else recorded_sounds.load(path)[: int(MAX_HIT_S * SAMPLE_RATE_HZ)]
         )
     else:
         sound = _recorded(kit.source, key, velocity, pick)

@@ -6,12 +6,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import butter, sosfilt
 
+from model_compression.data.percussion_synthesis import MAKERS
 from model_compression.data.performance import SAMPLE_RATE_HZ
 
 Audio = NDArray[np.float32]
-N_KITS = 64
+N_KITS = 160
 SR = SAMPLE_RATE_HZ
 MEMBRANE = np.array([1.0, 1.59, 2.14, 2.30, 2.65, 2.92, 3.16, 3.50])  # zeros of Bessel functions over the first one
+# An open hat is shorter, brighter and thinner than a crash.
+HAT_DECAY_S = {42: (0.015, 0.09), 44: (0.015, 0.08), 46: (0.08, 0.6)}
 TOM_HZ = {50: 185.0, 48: 170.0, 47: 140.0, 45: 120.0, 43: 95.0, 41: 80.0}
 
 
@@ -29,44 +32,30 @@ def struck(kit: int, key: int, velocity: float, variant: int) -> Audio:
     elif key == 39:
         mono = _clap(patch, rng)
     elif key in (42, 44, 46):
-        mono = _metal(patch, rng, velocity, {42: 0.05, 44: 0.04, 46: 0.45}[key] * patch.uniform(0.6, 1.6), 5500.0)
+        mono = _metal(patch, rng, velocity, _log(patch, HAT_DECAY_S[key]), 5500.0)
     elif key in (49, 51, 52, 53, 55, 57, 59):
         mono = _metal(
             patch,
             rng,
             velocity,
-            patch.uniform(0.8, 1.8) if key == 49 else patch.uniform(0.5, 1.2),
-            1800.0 if key == 49 else 3000.0,
+            _log(patch, (0.7, 2.2) if key == 49 else (0.4, 1.4)),
+            _log(patch, (700.0, 2600.0)) if key == 49 else _log(patch, (1800.0, 4500.0)),
         )
     elif key in TOM_HZ:
-        mono = _membrane(patch, rng, velocity, TOM_HZ[key] * patch.uniform(0.8, 1.25), patch.uniform(0.15, 0.5), 0.15)
-    elif key in (63, 64):
-        mono = _membrane(
-            patch,
-            rng,
-            velocity,
-            (320.0 if key == 63 else 210.0) * patch.uniform(0.8, 1.3),
-            patch.uniform(0.06, 0.2),
-            0.4,
-        )
-    elif key == 70:
-        mono = _noise(rng, 0.06 * patch.uniform(0.5, 1.6), patch.uniform(3000, 7000), 15000.0) * _ramp(0.012)
-    elif key == 54:
-        mono = _metal(patch, rng, velocity, patch.uniform(0.06, 0.15), 6000.0)
-    elif key == 56:
-        mono = _block(patch, rng, patch.uniform(500, 800), 0.12)
+        mono = _membrane(patch, rng, velocity, TOM_HZ[key] * _log(patch, (0.7, 1.5)), _log(patch, (0.07, 0.8)), 0.15)
+    elif key in MAKERS:
+        mono = MAKERS[key](patch, rng, velocity)
     else:
         mono = np.zeros(1)
     return np.repeat(mono.astype(np.float32)[:, None], 2, axis=1)
 
 
+def _log(patch: np.random.Generator, span: tuple[float, float]) -> float:
+    return float(np.exp(patch.uniform(np.log(span[0]), np.log(span[1]))))
+
+
 def _time(seconds: float) -> NDArray[np.float64]:
     return np.arange(int(seconds * SR)) / SR
-
-
-def _ramp(seconds: float) -> NDArray[np.float64]:
-    n = int(0.5 * SR)
-    return np.minimum(1.0, np.arange(n) / (seconds * SR))
 
 
 def _noise(
@@ -88,7 +77,7 @@ def _machine_kick(patch: np.random.Generator, rng: np.random.Generator, velocity
 
 
 def _kick(patch: np.random.Generator, rng: np.random.Generator, velocity: float) -> NDArray[np.float64]:
-    hz, decay_s = patch.uniform(45, 75), patch.uniform(0.06, 0.25)
+    hz, decay_s = _log(patch, (40, 85)), _log(patch, (0.05, 0.35))
     t = _time(1.2)
     glide = 1 + 0.5 * velocity * np.exp(-t / 0.012)
     body = np.sin(2 * np.pi * np.cumsum(hz * glide) / SR) * np.exp(-t / decay_s)
@@ -114,9 +103,9 @@ def _membrane(
 def _snare(
     patch: np.random.Generator, rng: np.random.Generator, velocity: float, is_machine: bool
 ) -> NDArray[np.float64]:
-    hz, decay_s = patch.uniform(150, 260), patch.uniform(0.04, 0.14)
+    hz, decay_s = _log(patch, (130, 340)), _log(patch, (0.03, 0.25))
     drum = _membrane(patch, rng, velocity, hz, decay_s, 0.5)
-    wires = _noise(rng, patch.uniform(0.06, 0.2), patch.uniform(900, 2500), patch.uniform(7000, 14000), seconds=0.9)
+    wires = _noise(rng, _log(patch, (0.03, 0.3)), patch.uniform(900, 2500), patch.uniform(7000, 14000), seconds=0.9)
     n = max(len(drum), len(wires))
     mix = np.pad(drum, (0, n - len(drum))) * patch.uniform(0.4, 1.0) + patch.uniform(0.8, 2.2) * (
         0.3 + 0.7 * velocity
@@ -149,7 +138,8 @@ def _metal(
     high = butter(
         2, min(low_hz * patch.uniform(0.7, 1.3) * (1.2 - 0.4 * velocity), 12000.0), "highpass", fs=SR, output="sos"
     )
-    return sosfilt(high, mix) * np.minimum(1.0, t / 0.0008)
+    low = butter(1, _log(patch, (3500.0, 18000.0)), "lowpass", fs=SR, output="sos")
+    return sosfilt(low, sosfilt(high, mix)) * np.minimum(1.0, t / 0.0008)
 
 
 def _block(patch: np.random.Generator, rng: np.random.Generator, hz: float, decay_s: float) -> NDArray[np.float64]:

@@ -12,10 +12,12 @@ import numpy as np
 import soxr
 from numpy.typing import NDArray
 
-from model_compression.data import soundfont_player, synthesis
+from model_compression.data import recorded_sounds, soundfont_player, synthesis
 from model_compression.data.composer_song import Note
+from model_compression.data.ingredients import MissingIngredient
 from model_compression.data.performance import SAMPLE_RATE_HZ
 from model_compression.data.tone_colour import coloured
+from model_compression.data.variation import doubled, varied
 
 TRAIN, TEST = "train", "test"
 SHARE_SAMPLED = 0.65  # recorded instruments before our own synthesis, where a kind has both
@@ -31,7 +33,10 @@ class Family:
     range
         Lowest and highest MIDI pitch.
     font, bank, program
-        The patch; font is empty for our own synthesis, whose patch the name seeds.
+        The patch; font is a sound font, a folder of patches, one recording, or empty for our own synthesis, whose patch
+        the name seeds.
+    root
+        MIDI pitch of one recording.
     """
 
     name: str
@@ -44,6 +49,7 @@ class Family:
     font: str = ""
     bank: int = 0
     program: int = 0
+    root: int = 0
 
 
 @cache
@@ -72,7 +78,17 @@ def families() -> tuple[Family, ...]:
                     font=source["path"], bank=bank, program=program, **shared,
                 )
                 for bank, program in patches
+                if "has" not in source or (bank == 0 and program in source["has"])
             ]  # fmt: skip
+        for sound in recorded_sounds.sounds():
+            if sound.form == "note" and sound.place == kind:
+                reach = (sound.root - recorded_sounds.REACH_SEMITONES, sound.root + recorded_sounds.REACH_SEMITONES)
+                found.append(
+                    Family(
+                        name=sound.name, ingredient=sound.ingredient, split=sound.split, font=str(sound.path),
+                        root=sound.root, **{**shared, "range": reach},
+                    )
+                )  # fmt: skip
     for engine in synthesis.ENGINES:
         for number in range(engine.n_patches):
             found.append(
@@ -130,14 +146,33 @@ def play(
     -------
     ``(n_frames, 1 or 2)`` float32, peak about 0.5.
     """
-    notes = in_range(notes, family)
-    if family.font:
+    notes = in_range(doubled(rng, notes, family.role), family)
+    if family.root or family.font.endswith("Tone_000"):
+        audio = recorded_sounds.play_notes(rng, zones_of(family), notes, n_frames, fade_s=_fade_s(family))
+    elif family.font:
         audio = _sampled(rng, family, notes, n_frames)
     else:
         audio = synthesis.render(rng, family.name, notes, n_frames)
-    audio = coloured(rng, audio if is_stereo else audio.mean(axis=1, keepdims=True), family.role)
+    audio = audio if is_stereo else audio.mean(axis=1, keepdims=True)
+    audio = varied(rng, audio, family.role, tuple(n.begin_s for n in notes))
+    audio = coloured(rng, audio, family.role)
     peak = float(np.abs(audio).max())
     return (audio * np.float32(0.5 / peak)).astype(np.float32) if peak > 1e-6 else audio.astype(np.float32)
+
+
+@cache
+def zones_of(family: Family) -> tuple[recorded_sounds.Zone, ...]:
+    """Read the recordings of a family that is no sound font: one file, or a patch of a folder."""
+    if family.root:
+        return (recorded_sounds.Zone(audio=recorded_sounds.load(Path(family.font)), root=family.root),)
+    files = sorted(Path(family.font).glob(f"{family.program:03d}_*.pat"))
+    if not files:
+        raise MissingIngredient(f"{family.font} has no patch {family.program:03d}; apt install {family.ingredient}")
+    return recorded_sounds.patch(files[0])
+
+
+def _fade_s(family: Family) -> float:
+    return np.inf if family.has_breath or family.role in ("synth", "other") else 40.0 / (family.range[0] + 10)
 
 
 def _sampled(rng: np.random.Generator, family: Family, notes: tuple[Note, ...], n_frames: int) -> NDArray[np.float32]:

@@ -8,11 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dsp_kernels.contract.generated.contract import GENRES
-from model_compression.data import drum_kits, instruments, singing, surroundings, talkers, voices
+from model_compression.data import drum_kits, instruments, singing, studio, surroundings, talkers, voices
 from model_compression.data.composer import compose
 from model_compression.data.composer_song import Note, Part, Song
 from model_compression.data.ingredients import require
 from model_compression.data.performance import SAMPLE_RATE_HZ, Performance, Stem
+from model_compression.data.variation import varied
 
 Audio = NDArray[np.float32]
 MAX_STEMS, MIN_STEMS = 24, 4
@@ -177,7 +178,7 @@ def _stems(rng: np.random.Generator, split: str, song: Song, cache_dir: Path | N
         if part.kind in STYLE_OF_KIT and not (part.function == "percussion" and part.kind == "orchestral_percussion"):
             played, more = kit_stems(rng, split, part, n_frames)
         elif part.function in ("vocal", "rap", "rap_double", "harmony") or part.kind in ("singer", "choir"):
-            played, more = _vocal(rng, split, part, n_frames, singer, cache_dir)
+            played, more = _vocal(rng, split, part, n_frames, singer, song.clock.tempo_bpm, cache_dir)
         elif part.function == "effects":
             sound = surroundings.effects(rng, part.notes, n_frames)
             played, more = [Stem(audio=sound, role="other", family=f"effects.{side_of(split)}")], {"own-synthesis"}
@@ -241,9 +242,10 @@ def kit_stems(rng: np.random.Generator, split: str, part: Part, n_frames: int) -
 
 
 def as_stem(rng: np.random.Generator, audio: Audio, role: str, family: str) -> Stem:
-    """Make a stem of a kit piece or a whole kit: coloured, mono or stereo, peak 0.5."""
-    is_stereo = role in ("cymbal", "drums") and rng.random() < 0.4
-    sound = instruments.coloured(rng, audio if is_stereo else audio.mean(axis=1, keepdims=True), role)
+    """Make a stem of a kit piece, a whole kit or a recording: coloured, mono or stereo, peak 0.5."""
+    is_stereo = role in ("cymbal", *STEREO_ROLES) and rng.random() < 0.4
+    sound = varied(rng, audio if is_stereo else audio.mean(axis=1, keepdims=True), role)
+    sound = instruments.coloured(rng, sound, role)
     peak = float(np.abs(sound).max())
     return Stem(
         audio=(sound * np.float32(0.5 / peak)).astype(np.float32) if peak > 1e-6 else sound, role=role, family=family
@@ -261,7 +263,13 @@ def _instrument(rng: np.random.Generator, split: str, part: Part, n_frames: int)
 
 
 def _vocal(
-    rng: np.random.Generator, split: str, part: Part, n_frames: int, lead: singing.Singer, cache_dir: Path | None
+    rng: np.random.Generator,
+    split: str,
+    part: Part,
+    n_frames: int,
+    lead: singing.Singer,
+    tempo_bpm: float,
+    cache_dir: Path | None,
 ) -> tuple[list[Stem], set[str]]:
     is_lead = part.function in ("vocal", "rap", "melody", "solo")
     singer = lead if is_lead else singing.draw_singer(rng, split)
@@ -276,6 +284,7 @@ def _vocal(
             rng, singer, part.notes, n_frames, vowels_only=not is_lead and rng.random() < 0.4, cache_dir=cache_dir
         )
     sound = instruments.coloured(rng, audio, "vocal_lead")
+    sound = studio.produced(rng, sound, is_backing=not is_lead, tempo_bpm=tempo_bpm)
     role = "vocal_lead" if is_lead else "vocal_backing"
     made_of = {singer.voice.ingredient} | (crowd_ingredients(split) if part.kind == "choir" else set())
     return [Stem(audio=sound, role=role, family=singer.voice.name, lead_spans_s=part.lead_spans_s)], made_of

@@ -7,10 +7,21 @@ from pathlib import Path
 import numpy as np
 
 from dsp_kernels.contract.generated.contract import GENRES, ROLES
-from model_compression.data import drum_kits, instruments, performers, singing, surroundings, talkers
+from model_compression.data import (
+    drum_kits,
+    instruments,
+    performers,
+    recorded_sounds,
+    singing,
+    studio,
+    surroundings,
+    talkers,
+    textures,
+)
 from model_compression.data.composer import compose
 from model_compression.data.composer_song import Note
 from model_compression.data.composer_theory import SCALES
+from model_compression.data.percussion_synthesis import GROUPS
 from model_compression.data.performance import SAMPLE_RATE_HZ, Stem
 
 KEYS_OF_PIECE = {
@@ -20,7 +31,8 @@ KEYS_OF_PIECE = {
     "tom": (50, 47, 43),
     "cymbal": (49, 51),
 }
-PERCUSSION_KEYS = (70, 54, 63, 64, 56, 39)
+MOST_RECORDED = {"other": 0.4, "drums": 0.35}  # share of clips that play a recorded loop or texture
+SHARE_OF_SONGS = 0.35  # of clips of kit pieces that play what a song has for them
 CHORDS = ((0, 4, 7), (0, 3, 7), (0, 4, 7, 12), (0, 7, 12), (0, 3, 7, 10))
 CHORDAL_ROLES = ("piano", "ac_guitar", "elec_guitar", "synth", "strings", "brass")
 
@@ -49,26 +61,39 @@ def solo_clip(
         )
     if role == "playback":
         return performers.playback(rng, split, seconds, cache_dir)[0]
+    found = _recording(rng, role, split, n_frames)
+    if found is not None:
+        return found
     if role in KEYS_OF_PIECE or (role == "percussion" and rng.random() < 0.85):
         return _piece(rng, role, split, n_frames, seconds)
     if role == "drums":
         return _kit(rng, split, n_frames, seconds)
     if role == "vocal_lead" or (role == "vocal_backing" and rng.random() < 0.75):
         return _voice(rng, role, split, n_frames, seconds, cache_dir)
-    if role == "other" and rng.random() < 0.4:
-        return Stem(
-            audio=surroundings.effects(rng, (), n_frames), role=role, family=f"effects.{performers.side_of(split)}"
-        )
+    if role == "other" and rng.random() < 0.55:
+        is_riser = rng.random() < 0.35
+        audio = surroundings.effects(rng, (), n_frames) if is_riser else textures.texture(rng, split, n_frames)
+        return performers.as_stem(rng, audio, role, f"effects.{performers.side_of(split)}")
     family = instruments.choose(rng, split, role=role)
-    notes = figure(rng, family.range, seconds, may_chord=role in CHORDAL_ROLES)
+    notes = figure(
+        rng, family.range, seconds, may_chord=role in CHORDAL_ROLES, is_guitar=role in ("ac_guitar", "elec_guitar")
+    )
     is_stereo = role in performers.STEREO_ROLES and rng.random() < 0.3
     return Stem(
         audio=instruments.play(rng, family, notes, n_frames, is_stereo=is_stereo), role=role, family=family.name
     )
 
 
-def figure(rng: np.random.Generator, span: tuple[int, int], seconds: float, *, may_chord: bool) -> tuple[Note, ...]:
-    """Write what somebody plays alone: a scale, held notes, a melody, chords, a riff, or one short note."""
+def figure(
+    rng: np.random.Generator, span: tuple[int, int], seconds: float, *, may_chord: bool, is_guitar: bool = False
+) -> tuple[Note, ...]:
+    """Write what somebody plays alone: a scale, held notes, a melody, chords, a riff, or one short note.
+
+    Guitars strum up and down, and palm-mute riffs.
+    """
+    if is_guitar and rng.random() < 0.25:
+        return _strummed(rng, span, seconds)
+    hand = "muted" if is_guitar and rng.random() < 0.15 else "normal"
     low, high = span
     centre = rng.uniform(low + 4, max(low + 5, high - 8))
     step_s = float(np.exp(rng.uniform(np.log(0.11), np.log(0.8))))
@@ -104,7 +129,13 @@ def figure(rng: np.random.Generator, span: tuple[int, int], seconds: float, *, m
         velocity = float(np.clip(loud + rng.normal(0, 0.1), 0.08, 1.0))
         strum_s = rng.uniform(0.0, 0.02)
         notes += [
-            Note(begin_s=at + k * strum_s, length_s=max(0.06, held_s), pitch=min(pitch + s, high), velocity=velocity)
+            Note(
+                begin_s=at + k * strum_s,
+                length_s=max(0.06, held_s),
+                pitch=min(pitch + s, high),
+                velocity=velocity,
+                articulation=hand,
+            )
             for k, s in enumerate(shape)
         ]
         at += length_s
@@ -113,32 +144,83 @@ def figure(rng: np.random.Generator, span: tuple[int, int], seconds: float, *, m
     return tuple(notes)
 
 
+def _strummed(rng: np.random.Generator, span: tuple[int, int], seconds: float) -> tuple[Note, ...]:
+    """Write chords on four to six strings by a pattern of down and up strokes; some strokes are choked."""
+    low = span[0] + int(rng.integers(0, 9))
+    voicing = ((0, 7, 12, 16, 19, 24), (0, 7, 12, 15, 19, 24), (0, 5, 10, 14, 19), (0, 7, 12), (0, 12, 16, 19))
+    step_s, spread_s = 60 / rng.uniform(70, 150) / 2, rng.uniform(0.004, 0.03)
+    plays, choked = rng.random(8) < rng.uniform(0.4, 0.9), rng.random(8) < 0.15
+    begin_s, notes = float(rng.uniform(0.05, 0.5)), []
+    root, shape = low, voicing[int(rng.integers(len(voicing)))]
+    for i in range(int((seconds - begin_s - 0.1) / step_s)):
+        if i % 8 == 0:
+            root = low + int(rng.choice([0, 0, 5, 7, 3, -2, 2]))
+        if not plays[i % 8] and i:
+            continue
+        strings = [root + s for s in shape if span[0] <= root + s <= span[1]]
+        for k, pitch in enumerate(strings if i % 2 == 0 else strings[::-1][: max(2, len(strings) - 2)]):
+            at = begin_s + i * step_s + k * spread_s
+            length_s = step_s * (0.4 if choked[i % 8] else 1.6)
+            word = "muted" if choked[i % 8] else "normal"
+            velocity = float(rng.uniform(0.4, 0.9))
+            notes.append(Note(begin_s=at, length_s=length_s, pitch=pitch, velocity=velocity, articulation=word))
+    return tuple(notes)
+
+
+def _recording(rng: np.random.Generator, role: str, split: str, n_frames: int) -> Stem | None:
+    """Play a recorded loop or texture of the role, at times, if there is one."""
+    loops, textures = (recorded_sounds.fitting(split, form, role) for form in ("loop", "texture"))
+    n_files = len(loops) + len(textures)
+    if n_files == 0 or rng.random() >= min(MOST_RECORDED.get(role, 0.25), 0.03 * n_files):
+        return None
+    drawn = (*loops, *textures)[int(rng.integers(n_files))]
+    play = recorded_sounds.looped if drawn.form == "loop" else recorded_sounds.strewn
+    return performers.as_stem(rng, play(rng, drawn, n_frames), role, drawn.name)
+
+
 def _piece(rng: np.random.Generator, role: str, split: str, n_frames: int, seconds: float) -> Stem:
-    keys = KEYS_OF_PIECE.get(role, PERCUSSION_KEYS)
-    styles = (
-        ("percussion", "percussion", "acoustic", "electronic")
-        if role == "percussion"
-        else ("acoustic", "acoustic", "electronic")
-    )
-    chosen = [int(k) for k in rng.choice(keys, size=1 if role != "tom" else 3)]
-    for _ in range(12):
-        kit = drum_kits.choose(rng, split, str(rng.choice(styles)))
-        if all(drum_kits.has(kit, k) for k in chosen):
-            break
-    if rng.random() < 0.5:
-        notes = _isolated(rng, chosen, seconds)
+    keys: tuple[int, ...]
+    if role == "percussion":
+        keys = GROUPS[int(rng.integers(len(GROUPS)))]
+        kit = drum_kits.choose_with(rng, split, ("percussion", "percussion", "acoustic", "electronic"), keys)
+        chosen = list(keys)
     else:
+        keys = KEYS_OF_PIECE[role]
+        chosen = [int(k) for k in rng.choice(keys, size=1 if role != "tom" else 3)]
+        kit = drum_kits.choose_with(
+            rng, split, ("acoustic", "acoustic", "acoustic", "electronic", "electronic"), tuple(chosen)
+        )
+    notes: tuple[Note, ...] = ()
+    way = rng.random()
+    if role != "percussion" and way < SHARE_OF_SONGS:
         song = compose(rng, str(rng.choice([g for g in GENRES if g != "classical"])), seconds=max(8.0, seconds))
-        parts = [p for p in song.parts if p.function in ("drums", "percussion")]
-        wanted = [
+        notes = tuple(
             n
-            for p in parts
+            for p in song.parts
+            if p.function in ("drums", "percussion")
             for n in p.notes
             if int(n.pitch) in keys and drum_kits.has(kit, int(n.pitch)) and n.begin_s < seconds - 0.1
-        ]
-        notes = tuple(wanted) or _isolated(rng, chosen, seconds)
+        )
+    elif way < 0.6 and 94 not in keys:
+        notes = _pattern(rng, chosen, seconds)
+    notes = notes or _isolated(rng, chosen, seconds)
     audio = drum_kits.hits(rng, kit, drum_kits.tuning(rng), notes, n_frames)
     return performers.as_stem(rng, audio, role, kit.name)
+
+
+def _pattern(rng: np.random.Generator, keys: list[int], seconds: float) -> tuple[Note, ...]:
+    """Write a bar of sixteenths that comes back with small changes."""
+    step_s, n_steps = 60 / rng.uniform(70, 170) / 4, int(rng.choice([8, 12, 16]))
+    plays = rng.random(n_steps) < rng.uniform(0.2, 0.75)
+    plays[0] = True
+    which, loud = rng.integers(len(keys), size=n_steps), rng.uniform(0.3, 0.95, n_steps)
+    begin_s, notes = float(rng.uniform(0.02, 0.5)), []
+    for i in range(int((seconds - begin_s - 0.05) / step_s)):
+        if plays[i % n_steps] != (rng.random() < 0.06):
+            velocity = float(np.clip(loud[i % n_steps] + rng.normal(0, 0.06), 0.1, 1.0))
+            at = begin_s + i * step_s + max(0.0, rng.normal(0, 0.004))
+            notes.append(Note(begin_s=at, length_s=0.1, pitch=keys[int(which[i % n_steps])], velocity=velocity))
+    return tuple(notes)
 
 
 def _isolated(rng: np.random.Generator, keys: list[int], seconds: float) -> tuple[Note, ...]:
@@ -168,14 +250,19 @@ def _voice(
     rng: np.random.Generator, role: str, split: str, n_frames: int, seconds: float, cache_dir: Path | None
 ) -> Stem:
     singer = singing.draw_singer(rng, split)
+    is_backing = role == "vocal_backing"
     notes = figure(rng, (50, 76), seconds, may_chord=False)
-    if role == "vocal_backing" and rng.random() < 0.5:
+    family = singer.voice.name
+    if is_backing and rng.random() < 0.3:
+        notes = singing.drawn_out(notes)
+    if is_backing and rng.random() < 0.4:
         audio = performers.choir(rng, split, notes, n_frames, cache_dir=cache_dir)
-        return Stem(audio=audio, role=role, family=f"choir.{performers.side_of(split)}")
-    if role == "vocal_lead" and rng.random() < 0.15:
+        family = f"choir.{performers.side_of(split)}"
+    elif rng.random() < (0.06 if is_backing else 0.2):
         audio = singing.rap(rng, singer, notes, n_frames, cache_dir=cache_dir)
     else:
-        audio = singing.sing(
-            rng, singer, notes, n_frames, vowels_only=role == "vocal_backing" or rng.random() < 0.1, cache_dir=cache_dir
-        )
-    return Stem(audio=instruments.coloured(rng, audio, role), role=role, family=singer.voice.name)
+        only_vowels = rng.random() < (0.5 if is_backing else 0.1)
+        audio = singing.sing(rng, singer, notes, n_frames, vowels_only=only_vowels, cache_dir=cache_dir)
+    sound = instruments.coloured(rng, audio, role)
+    tempo_bpm = float(rng.uniform(75, 160))
+    return Stem(audio=studio.produced(rng, sound, is_backing=is_backing, tempo_bpm=tempo_bpm), role=role, family=family)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from model_compression.data import synthesis_electric as electric
 from model_compression.data import synthesis_strings as strings
 from model_compression.data import synthesis_tones as tones
 from model_compression.data.composer_song import Note
@@ -36,15 +37,20 @@ class Engine:
     has_breath: bool = False
     amp_gain: float = 0.0
     width: float = 0.0
-    n_patches: int = 16
+    n_patches: int = 32
 
 
 ENGINES = (
     Engine(name="pluck_steel", kind="steel_guitar", role="ac_guitar", range=(40, 84), tone=strings.steel_string),
     Engine(name="pluck_nylon", kind="nylon_guitar", role="ac_guitar", range=(40, 84), tone=strings.nylon_string),
-    Engine(name="pluck_banjo", kind="banjo", role="ac_guitar", range=(48, 86), tone=strings.banjo_string, n_patches=8),
+    Engine(name="pluck_banjo", kind="banjo", role="ac_guitar", range=(48, 86), tone=strings.banjo_string, n_patches=16),
     Engine(
-        name="pluck_mandolin", kind="mandolin", role="ac_guitar", range=(55, 93), tone=strings.steel_string, n_patches=8
+        name="pluck_mandolin",
+        kind="mandolin",
+        role="ac_guitar",
+        range=(55, 93),
+        tone=strings.steel_string,
+        n_patches=16,
     ),
     Engine(
         name="amp_clean",
@@ -61,7 +67,7 @@ ENGINES = (
         range=(40, 82),
         tone=strings.dark_string,
         amp_gain=0.8,
-        n_patches=8,
+        n_patches=16,
     ),
     Engine(
         name="amp_crunch",
@@ -80,17 +86,22 @@ ENGINES = (
         amp_gain=50.0,
     ),
     Engine(name="pluck_bass", kind="elec_bass", role="bass", range=(26, 62), tone=strings.bass_string),
-    Engine(name="pluck_slap", kind="slap_bass", role="bass", range=(26, 62), tone=strings.slap_string, n_patches=8),
+    Engine(name="pluck_slap", kind="slap_bass", role="bass", range=(26, 62), tone=strings.slap_string, n_patches=16),
     Engine(
-        name="pluck_upright", kind="upright_bass", role="bass", range=(28, 60), tone=strings.upright_string, n_patches=8
+        name="pluck_upright",
+        kind="upright_bass",
+        role="bass",
+        range=(28, 60),
+        tone=strings.upright_string,
+        n_patches=16,
     ),
     Engine(name="wave_bass", kind="synth_bass", role="bass", range=(24, 60), tone=tones.bass_wave),
-    Engine(name="sub_bass", kind="sub_bass", role="bass", range=(24, 52), tone=tones.sub_wave, n_patches=8),
+    Engine(name="sub_bass", kind="sub_bass", role="bass", range=(24, 52), tone=tones.sub_wave, n_patches=16),
     Engine(
-        name="wave_lead", kind="synth_lead", role="synth", range=(40, 96), tone=tones.lead_wave, width=0.2, n_patches=24
+        name="wave_lead", kind="synth_lead", role="synth", range=(40, 96), tone=tones.lead_wave, width=0.2, n_patches=48
     ),
     Engine(
-        name="wave_pad", kind="synth_pad", role="synth", range=(36, 92), tone=tones.pad_wave, width=0.8, n_patches=24
+        name="wave_pad", kind="synth_pad", role="synth", range=(36, 92), tone=tones.pad_wave, width=0.8, n_patches=48
     ),
     Engine(
         name="wave_pluck",
@@ -99,7 +110,21 @@ ENGINES = (
         range=(36, 96),
         tone=tones.pluck_wave,
         width=0.3,
-        n_patches=24,
+        n_patches=48,
+    ),
+    Engine(name="acid_bass", kind="synth_bass", role="bass", range=(24, 60), tone=tones.acid_wave, n_patches=32),
+    Engine(name="fm_bass", kind="synth_bass", role="bass", range=(24, 60), tone=electric.fm_bass, n_patches=32),
+    Engine(
+        name="fm_synth", kind="fm_synth", role="synth", range=(36, 92), tone=electric.fm_synth, width=0.3, n_patches=64
+    ),
+    Engine(
+        name="wave_any", kind="any_synth", role="synth", range=(36, 92), tone=tones.sharp_wave, width=0.3, n_patches=96
+    ),
+    Engine(
+        name="wave_chord", kind="stab", role="synth", range=(40, 72), tone=electric.chord_wave, width=0.4, n_patches=32
+    ),
+    Engine(
+        name="bars_wood", kind="xylophone", role="percussion", range=(55, 96), tone=strings.wooden_bar, n_patches=32
     ),
     Engine(name="organ", kind="organ", role="synth", range=(36, 92), tone=tones.drawbar_wave, width=0.4),
     Engine(name="fm_piano", kind="elec_piano", role="piano", range=(30, 96), tone=tones.fm_piano, width=0.3),

@@ -118,10 +118,15 @@ def hammered_string(patch: np.random.Generator) -> Tone:
     return tone
 
 
-def struck_bar(patch: np.random.Generator) -> Tone:
+def wooden_bar(patch: np.random.Generator) -> Tone:
+    """Xylophone, marimba, balafon: bars that are short and hard."""
+    return struck_bar(patch, longest_s=0.45)
+
+
+def struck_bar(patch: np.random.Generator, longest_s: float = 3.0) -> Tone:
     """Vibraphone, marimba, bells: partials of bars and tubes."""
     shape = ((1, 4, 10.1, 17), (1, 3.9, 9.2), (1, 2.76, 5.4, 8.9), (1, 2, 3, 4.2, 5.4))[int(patch.integers(4))]
-    ring, hard = np.exp(patch.uniform(np.log(0.25), np.log(3.0))), patch.uniform(0.3, 1.2)
+    ring, hard = np.exp(patch.uniform(np.log(longest_s / 12), np.log(longest_s))), patch.uniform(0.3, 1.2)
     tremolo, tremolo_hz = patch.uniform(0.0, 0.4), patch.uniform(3.0, 7.0)
 
     def tone(rng: np.random.Generator, hz: float, length_s: float, velocity: float, is_muted: bool) -> Audio:

@@ -22,11 +22,14 @@ SR = SAMPLE_RATE_HZ
 # Wavetables: a bank from dark to bright, read with an envelope of brightness; unison voices beat.
 
 
-def _bank(spectrum: NDArray[np.float64], hz: float, lowest: float, highest: float) -> NDArray[np.float64]:
+def _bank(
+    spectrum: NDArray[np.float64], hz: float, lowest: float, highest: float, resonance: float = 0.0
+) -> NDArray[np.float64]:
     k = np.arange(1, len(spectrum) + 1)
     audible = np.where(k * hz < 0.46 * SR, 1.0, 0.0)
     corners = np.geomspace(max(lowest, hz * 1.2), max(highest, hz * 2.0), N_BRIGHT)
-    slopes = 1 / (1 + (k[None, :] * hz / corners[:, None]) ** 4)
+    above = k[None, :] * hz / corners[:, None]
+    slopes = 1 / (1 + above**4) + resonance * np.exp(-((np.log2(above) / 0.2) ** 2))
     phases = np.zeros((N_BRIGHT, TABLE // 2 + 1), complex)
     phases[:, 1 : len(k) + 1] = -1j * spectrum * audible * slopes
     return np.fft.irfft(phases, TABLE, axis=1) * TABLE / 2
@@ -40,9 +43,10 @@ def _read(bank: NDArray[np.float64], phase: NDArray[np.float64], bright: NDArray
     return bank[low, at] * (1 - share) + bank[low + 1, at] * share
 
 
-def _envelope(
+def envelope(
     n: int, length_s: float, attack_s: float, decay_s: float, sustain: float, release_s: float
 ) -> NDArray[np.float64]:
+    """Rise, fall to what is held, and release after the length of the note."""
     t = np.arange(n) / SR
     body = np.minimum(1.0, t / max(attack_s, 1e-3)) * (
         sustain + (1 - sustain) * np.exp(-np.maximum(0.0, t - attack_s) / max(decay_s, 1e-3))
@@ -71,6 +75,8 @@ def _wave(
     drive: float = 0.0,
     spectra: tuple[str, ...] = tuple(SPECTRA),
     glide: float = 0.0,
+    resonance: Span = (0.0, 0.0),
+    opening_s: Span = (0.03, 0.9),
 ) -> Callable[[np.random.Generator], Tone]:
     def patch_maker(patch: np.random.Generator) -> Tone:
         attack, decay, hold, release, top = (
@@ -80,14 +86,15 @@ def _wave(
         spectrum = SPECTRA[str(patch.choice(spectra))](np.arange(1, 513, dtype=float))
         voices = int(patch.integers(n_unison[0], n_unison[1] + 1))
         detune = patch.uniform(0.0, 18.0) * np.linspace(-1, 1, voices) if voices > 1 else np.zeros(1)
-        sweep, opening = patch.uniform(0.2, 0.9), np.exp(patch.uniform(np.log(0.03), np.log(0.9)))
+        sweep, opening = patch.uniform(0.2, 0.9), np.exp(patch.uniform(*np.log(opening_s)))
         wobble_hz, wobble = patch.uniform(0.1, 6.0), patch.uniform(0.0, 0.15)
         sub, dirt, slide = patch.uniform(0.0, 0.5), drive * patch.random(), glide * patch.uniform(0.0, 12.0)
+        peak = patch.uniform(*resonance)
 
         def tone(rng: np.random.Generator, hz: float, length_s: float, velocity: float, is_muted: bool) -> Audio:
             n = int((length_s + release) * SR)
             t = np.arange(n) / SR
-            bank = _bank(spectrum, hz, 250.0, top)
+            bank = _bank(spectrum, hz, 250.0, top, peak)
             bright = velocity * (0.35 + sweep * np.exp(-t / opening)) + wobble * np.sin(2 * np.pi * wobble_hz * t)
             bend = 2 ** (slide * np.exp(-t / 0.03) / 12)
             sound = np.zeros(n)
@@ -98,7 +105,7 @@ def _wave(
             if dirt > 0.1:
                 sound = np.tanh(sound * (1 + 4 * dirt))
             return (
-                0.4 * sound * _envelope(n, length_s * (0.4 if is_muted else 1.0), attack, decay, hold, release)
+                0.4 * sound * envelope(n, length_s * (0.4 if is_muted else 1.0), attack, decay, hold, release)
             ).astype(np.float32)
 
         return tone
@@ -115,6 +122,19 @@ bass_wave = _wave(
     n_unison=(1, 2),
     drive=0.8,
     spectra=("saw", "square", "pulse", "triangle"),
+)
+acid_wave = _wave(
+    attack_s=(0.001, 0.006),
+    decay_s=(0.08, 0.6),
+    sustain=(0.05, 0.9),
+    release_s=(0.02, 0.1),
+    top_hz=(800, 6000),
+    n_unison=(1, 1),
+    drive=1.0,
+    spectra=("saw", "square"),
+    glide=0.6,
+    resonance=(0.5, 4.0),
+    opening_s=(0.03, 0.4),
 )
 sub_wave = _wave(
     attack_s=(0.002, 0.01),
@@ -151,6 +171,20 @@ pluck_wave = _wave(
     release_s=(0.05, 0.5),
     top_hz=(2000, 12000),
     n_unison=(1, 3),
+)
+
+
+sharp_wave = _wave(
+    attack_s=(0.001, 0.3),
+    decay_s=(0.05, 1.5),
+    sustain=(0.01, 1.0),
+    release_s=(0.03, 1.0),
+    top_hz=(700, 14000),
+    n_unison=(1, 7),
+    drive=0.6,
+    glide=0.5,
+    resonance=(0.0, 3.0),
+    opening_s=(0.02, 3.0),
 )
 
 
@@ -225,7 +259,7 @@ def _sustained(
             n = int((length_s + 0.15) * SR)
             t = np.arange(n) / SR
             swell = 1 - rng.uniform(0.0, 0.4) * np.cos(np.pi * np.minimum(t / max(length_s, 0.1), 1) * 2) ** 2
-            level = _envelope(n, length_s, attack * (0.5 + (1 - velocity)), 0.3, rng.uniform(0.7, 0.95), 0.12) * swell
+            level = envelope(n, length_s, attack * (0.5 + (1 - velocity)), 0.3, rng.uniform(0.7, 0.95), 0.12) * swell
             bank = _bank(harmonics, hz, max(400.0, hz), top * (0.35 + 0.9 * velocity))
             sound = np.zeros(n)
             for _ in range(players):

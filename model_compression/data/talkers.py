@@ -1,4 +1,4 @@
-"""Talkers: persons with a synthetic voice, who take turns, interrupt, pause and sometimes laugh."""
+"""Talkers: persons with a voice, synthetic or recorded, who take turns, interrupt, pause and sometimes laugh."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ from scipy.ndimage import gaussian_filter1d
 from model_compression.data import vocoder
 from model_compression.data.performance import SAMPLE_RATE_HZ
 from model_compression.data.tone_colour import coloured
-from model_compression.data.voices import Voice, choose, texts_of, utterance
+from model_compression.data.voices import RECORDED, Voice, choose, recording, texts_of, utterance
 
 Audio = NDArray[np.float32]
+SHARE_AS_RECORDED = 0.65  # of what people say; the rest is taken apart and put together, as another body would say it
+VARISPEED = (0.9, 1.12)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +56,8 @@ def draw_company(rng: np.random.Generator, split: str, n_persons: int) -> list[P
 
 def speak(rng: np.random.Generator, person: Person, text: str, *, cache_dir: Path | None = None) -> Audio:
     """Say a text, as ``(n_frames,)`` float32 at 48 kHz, loudness roughly the same for all."""
+    if person.voice.engine == RECORDED and rng.random() < SHARE_AS_RECORDED:
+        return _levelled(rng, _played(person, text))
     said = utterance(person.voice, text, cache_dir)
     n = max(4, int(len(said.f0_hz) / person.pace))
     at = np.linspace(0, len(said.f0_hz) - 1.001, n)
@@ -72,6 +76,16 @@ def speak(rng: np.random.Generator, person: Person, text: str, *, cache_dir: Pat
         size=person.size,
         air_db=person.air_db,
     )
+    return _levelled(rng, sound)
+
+
+def _played(person: Person, path: str) -> Audio:
+    """Play a recording a little faster or slower, which changes body, pitch and pace together."""
+    speed = float(np.clip(person.size, *VARISPEED))
+    return recording(person.voice, path, round(SAMPLE_RATE_HZ / speed)).astype(np.float32)
+
+
+def _levelled(rng: np.random.Generator, sound: Audio) -> Audio:
     level = float(np.sqrt(np.mean(sound**2))) + 1e-9
     return sound * np.float32(0.05 * rng.uniform(0.85, 1.15) / level)
 
@@ -79,14 +93,12 @@ def speak(rng: np.random.Generator, person: Person, text: str, *, cache_dir: Pat
 def laugh(rng: np.random.Generator, person: Person, *, cache_dir: Path | None = None) -> Audio:
     """Laugh in a few aspirated bursts on a falling pitch."""
     word = utterance(person.voice, texts_of(person.voice, "words")[0], cache_dir)
-    loudest = int(np.argmax(vocoder.loudness_of(word.envelope) + np.where(word.f0_hz > 0, 0, -50)))
+    loudest = int(np.argmax(vocoder.level_of(word.envelope) + np.where(word.f0_hz > 0, 0, -50)))
     n_bursts, per = int(rng.integers(3, 8)), int(rng.uniform(28, 44))
     n = n_bursts * per
     envelope = np.repeat(word.envelope[loudest : loudest + 1], n, axis=0)
     phase = np.arange(n) % per / per
-    envelope[:, 0] += np.log(np.maximum(0.02, np.sin(np.pi * np.minimum(1, phase * 1.8)) ** 2)) * np.sqrt(
-        vocoder.N_CODED
-    )
+    envelope[:, 0] += vocoder.NEPER * np.log(np.maximum(0.02, np.sin(np.pi * np.minimum(1, phase * 1.8)) ** 2))
     centre = 180 * person.pitch * np.linspace(1.5, 1.0, n) * (1 - 0.2 * phase)
     breath = np.repeat(word.breath[loudest : loudest + 1], n, axis=0) * np.where(phase > 0.5, 0.05, 0.4)[:, None]
     sound = vocoder.synthesise(

@@ -8,7 +8,9 @@ import numpy as np
 import pyworld
 import soxr
 from numpy.typing import NDArray
+from scipy.fft import idct
 from scipy.signal import butter, sosfilt, sosfiltfilt
+from scipy.special import logsumexp
 
 from model_compression.data.performance import SAMPLE_RATE_HZ
 
@@ -18,6 +20,8 @@ FRAME_MS = 5.0
 N_FFT = 1024
 N_CODED = 48
 SILENCE_DB = -120.0
+NEPER = 2.0  # of level, in the first coefficient of the coded envelope
+TILT_PER_DB = 1 / 12.3  # between the lowest and the highest band, in the second
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,18 +90,23 @@ def synthesise(
     sound = pyworld.synthesize(
         np.ascontiguousarray(f0_hz), np.ascontiguousarray(spectrum), aperiodic, VOICE_RATE_HZ, FRAME_MS
     )
-    full = soxr.resample(sound, VOICE_RATE_HZ, SAMPLE_RATE_HZ, quality="MQ")
+    full = sosfilt(_CHEST, soxr.resample(sound, VOICE_RATE_HZ, SAMPLE_RATE_HZ, quality="MQ"))
     band = sosfilt(_SIBILANCE, full)
     follow = sosfiltfilt(_SLOW, np.abs(band))
     air = sosfilt(_AIR, rng.normal(size=len(full))) * np.maximum(follow, 0.0)
     return (full + 10 ** (air_db / 20) * air).astype(np.float32)
 
 
+_CHEST = butter(2, 65, "highpass", fs=SAMPLE_RATE_HZ, output="sos")  # nothing that sounds in a throat is lower
 _SIBILANCE = butter(2, [4500, 7600], "bandpass", fs=SAMPLE_RATE_HZ, output="sos")
 _AIR = butter(2, [7400, 15000], "bandpass", fs=SAMPLE_RATE_HZ, output="sos")
 _SLOW = butter(1, 60, "lowpass", fs=SAMPLE_RATE_HZ, output="sos")
 
 
-def loudness_of(envelope: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Level of each coded frame in nepers: the first coefficient is the mean of the log spectrum."""
-    return envelope[:, 0] / np.sqrt(N_CODED)
+def level_of(envelope: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Level of each coded frame in nepers, over bands of equal width in mel.
+
+    The code is c_0 + sqrt(2) sum c_k cos(pi k (j + 1/2) / 48), in nepers of power.
+    """
+    bands = np.sqrt(N_CODED) * idct(envelope, norm="ortho", axis=1)
+    return 0.5 * (logsumexp(bands, axis=1) - np.log(N_CODED))

@@ -1,0 +1,171 @@
+"""What recorded sounds, effects, percussion and textures promise: whole tables, pure splits, seeded sound."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from model_compression.data import drum_kits, drum_patches, drum_synthesis, instruments, recorded_sounds, textures
+from model_compression.data.composer_song import Note
+from model_compression.data.ingredients import MissingIngredient, ingredients
+from model_compression.data.percussion_synthesis import GROUPS, MAKERS
+from model_compression.data.performance import SAMPLE_RATE_HZ
+from model_compression.data.solo_clips import solo_clip
+from model_compression.data.variation import CHAINS, doubled, varied
+
+
+def _hits(n_channels: int = 1) -> np.ndarray:
+    t = np.arange(SAMPLE_RATE_HZ // 4)
+    one = (0.5 * np.sin(t * 0.03) * np.exp(-t / 3000)).astype(np.float32)
+    return np.repeat(np.tile(one, 8)[:, None], n_channels, axis=1)
+
+
+def _median_hz(sound: np.ndarray) -> float:
+    power = np.abs(np.fft.rfft(sound.mean(axis=1))) ** 2
+    return float(np.fft.rfftfreq(len(sound), 1 / SAMPLE_RATE_HZ)[np.searchsorted(np.cumsum(power), power.sum() / 2)])
+
+
+def test_every_file_of_the_table_is_there_and_can_be_decoded() -> None:
+    files = [s.path for s in recorded_sounds.sounds()]
+    assert len(files) > 400
+    assert all(p.exists() for p in files)
+    recordings = [p for p in files if p.suffix != ".ds"]
+    for path in recordings[::2] + [p for p in files if p.suffix == ".ds"][::9]:
+        sound = recorded_sounds.load(path)
+        assert sound.ndim == 2
+        assert sound.shape[1] == 2
+        assert np.isfinite(sound).all()
+        assert abs(np.abs(sound).max() - 1) < 1e-4, path
+
+
+def test_recordings_are_divided_between_the_splits_and_declared() -> None:
+    of = {side: {s.path for s in recorded_sounds.sounds() if s.split == side} for side in ("train", "test")}
+    assert not of["train"] & of["test"]
+    loose = [(k.split, k.source) for k in drum_kits.kits() if isinstance(k.source, drum_kits.Loose)]
+    in_kits = {side: {p for split, kit in loose if split == side for _, p in kit.files} for side in ("train", "test")}
+    assert in_kits["train"]
+    assert in_kits["test"]
+    assert not in_kits["train"] & in_kits["test"]
+    assert {s.ingredient for s in recorded_sounds.sounds()} <= set(ingredients())
+    assert {f.ingredient for f in instruments.families()} <= set(ingredients())
+    assert {k.ingredient for k in drum_kits.kits()} <= set(ingredients())
+
+
+@pytest.mark.parametrize("read", [recorded_sounds.load, recorded_sounds.patch, drum_patches.render])
+def test_a_file_that_is_not_there_is_named_with_what_to_install(read: object, tmp_path: Path) -> None:
+    with pytest.raises(MissingIngredient, match=r"nothing\.ogg cannot be read; apt install"):
+        read(tmp_path / "nothing.ogg")  # type: ignore[operator]
+
+
+def test_a_file_that_is_no_patch_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.pat").write_bytes(b"RIFF" * 99)
+    (tmp_path / "a.ds").write_text("[General]\nVersion=DrumSynth v2.0\n[Tone]\nOn=1\nEnvelope=oops\n")
+    with pytest.raises(MissingIngredient, match="is no patch"):
+        recorded_sounds.patch(tmp_path / "a.pat")
+    with pytest.raises(MissingIngredient, match="makes no sound"):
+        drum_patches.render(tmp_path / "a.ds")
+
+
+@pytest.mark.parametrize("kind", ["piano", "clean_guitar", "nylon_guitar", "flute", "trumpet", "elec_bass"])
+def test_patches_are_in_tune(kind: str) -> None:
+    family = next(f for f in instruments.families() if f.name.startswith(f"freepats.{kind}."))
+    pitch = sum(family.range) // 2
+    note = Note(begin_s=0.0, length_s=1.5, pitch=pitch, velocity=0.8)
+    zones = instruments.zones_of(family)
+    sound = recorded_sounds.play_notes(np.random.default_rng(1), zones, (note,), 2 * SAMPLE_RATE_HZ, fade_s=np.inf)
+    part = sound[4800:60000, 0] * np.hanning(55200)
+    spectrum, hz = np.abs(np.fft.rfft(part, 1 << 19)), np.fft.rfftfreq(1 << 19, 1 / SAMPLE_RATE_HZ)
+    expected_hz = 440 * 2 ** ((pitch - 69) / 12)
+    off = []
+    for k in (1, 2, 3):
+        near = np.flatnonzero(np.abs(hz / (k * expected_hz) - 1) < 0.04)
+        off.append(1200 * abs(np.log2(hz[near[np.argmax(spectrum[near])]] / (k * expected_hz))))
+    assert min(off) < 25
+
+
+@pytest.mark.parametrize("role", sorted(CHAINS))
+def test_a_chain_is_seeded_bounded_and_silent_on_silence(role: str) -> None:
+    begins_s = tuple(0.25 * i for i in range(8))
+    for seed in range(5):
+        sound = _hits(1 + seed % 2)
+        first, again = (varied(np.random.default_rng(seed), sound, role, begins_s) for _ in range(2))
+        assert first.tobytes() == again.tobytes()
+        assert first.shape == sound.shape
+        assert first.dtype == np.float32
+        assert np.isfinite(first).all()
+        assert abs(np.abs(first).max() - np.abs(sound).max()) < 1e-3
+        assert not varied(np.random.default_rng(seed), np.zeros_like(sound), role, begins_s).any()
+
+
+def test_chains_differ_and_some_sounds_stay_as_recorded() -> None:
+    sound = _hits()
+    made = [varied(np.random.default_rng(seed), sound, "elec_guitar") for seed in range(40)]
+    plain = sum(m.tobytes() == sound.tobytes() for m in made)
+    assert 2 <= plain <= 18
+    assert len({m.tobytes() for m in made}) >= 40 - plain
+
+
+def test_octaves_double_notes_and_voices_are_left_alone() -> None:
+    notes = (Note(begin_s=0.0, length_s=1.0, pitch=60, velocity=0.8),)
+    counts = {len(doubled(np.random.default_rng(seed), notes, "synth")) for seed in range(40)}
+    assert counts == {1, 2}
+    assert doubled(np.random.default_rng(0), notes, "vocal_lead") == notes
+    assert varied(np.random.default_rng(3), _hits(), "vocal_backing").tobytes() == _hits().tobytes()
+
+
+def test_own_kits_have_every_percussion_key() -> None:
+    own = [k for k in drum_kits.kits() if isinstance(k.source, int)]
+    assert {k for group in GROUPS for k in group} <= {*MAKERS, 39}
+    for number, key in enumerate(sorted(MAKERS)):
+        kit = own[number % len(own)]
+        assert drum_kits.has(kit, key), key
+        sound = drum_synthesis.struck(kit.source, key, 0.8, 1)  # type: ignore[arg-type]
+        assert np.isfinite(sound).all()
+        assert sound.tobytes() == drum_synthesis.struck(kit.source, key, 0.8, 1).tobytes()  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("key", "low_hz", "high_hz"), [(89, 50, 260), (88, 150, 1500), (56, 350, 3000), (70, 3000, 18000), (92, 800, 5000)]
+)
+def test_percussion_sounds_where_it_should(key: int, low_hz: float, high_hz: float) -> None:
+    heard = [low_hz < _median_hz(drum_synthesis.struck(kit, key, 0.7, 0)) < high_hz for kit in range(12)]
+    assert np.mean(heard) > 0.8
+
+
+def test_open_hats_are_shorter_and_brighter_than_crashes() -> None:
+    length = {}
+    for key in (46, 49):
+        sounds = [drum_synthesis.struck(kit, key, 0.7, 0) for kit in range(10)]
+        energy = [np.cumsum(s[:, 0] ** 2) for s in sounds]
+        length[key] = np.median([np.searchsorted(e, 0.95 * e[-1]) for e in energy])
+        length[-key] = np.median([_median_hz(s) for s in sounds])
+    assert length[46] < 0.5 * length[49]
+    assert length[-46] > length[-49]
+
+
+def test_tunings_stay_within_what_a_piece_may_be() -> None:
+    for seed in range(30):
+        tuned = drum_kits.tuning(np.random.default_rng(seed))
+        for key, ratio in tuned.ratio.items():
+            low, high = drum_kits.RATIOS[drum_kits.PIECE_OF_KEY.get(key, "percussion")]
+            assert low <= ratio <= high
+        assert all(d > 0.02 for d in tuned.damping_s.values())
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_textures_are_seeded_and_neither_silent_nor_clipped(seed: int) -> None:
+    first, again = (textures.texture(np.random.default_rng(seed), "test", SAMPLE_RATE_HZ * 2) for _ in range(2))
+    assert first.tobytes() == again.tobytes()
+    assert first.shape == (2 * SAMPLE_RATE_HZ, 2)
+    assert abs(np.abs(first).max() - 0.5) < 1e-3
+
+
+@pytest.mark.parametrize("role", ["elec_guitar", "percussion", "drums", "other", "synth", "bass"])
+def test_a_clip_is_the_same_twice_and_of_its_role(role: str) -> None:
+    for seed in range(4):
+        first, again = (solo_clip(np.random.default_rng(seed), role, "train", seconds=2.5) for _ in range(2))
+        assert first.audio.tobytes() == again.audio.tobytes()
+        assert first.role == role
+        assert 0.02 < np.abs(first.audio).max() < 2.0
