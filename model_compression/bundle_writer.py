@@ -27,6 +27,7 @@ from .toml_text import toml_text
 
 FORMAT, TICK_MS, SAMPLE_RATES_HZ = 1, 20, [44100, 48000, 96000]
 MAX_BYTES = 2_000_000  # as the box reads
+WEIGHTS = "student_weights.npz"  # goes along so that the bundle can be adapted; the box leaves it alone
 GOLDEN_TICKS, GOLDEN_CHANNELS, GOLDEN_SEED = 4, 8, 20
 # Errors that two processors may differ by: a rounding of f16, two steps of an int8 output in [-1, 1] fed back through
 # the states. Two runtimes that disagree by more than MAX_ERROR are not running the same network.
@@ -45,6 +46,8 @@ def make_bundle(run: Path, key: Path) -> tuple[bytes, list[str]]:
     told = _described(run)
     files = {"card.md": read_file(run / "card.md")}
     files |= {net["file"]: read_file(find(run, net["file"])) for net in told["net"]}
+    if (run / WEIGHTS).exists():
+        files[WEIGHTS] = read_file(run / WEIGHTS)
     for name in files:
         if not NAME.fullmatch(name):
             raise ModelError(f"{run / name}: no name for a file of a bundle; use lower-case letters, digits, _ and .")

@@ -33,6 +33,7 @@ Array = NDArray[np.float64]
 EVIDENCE_TAU_S = 20.0
 PRIOR_S = 0.5
 MAX_GAP_S = 1.0
+GIVEN_SHARE = 0.95  # of a role that an engineer gave, in what the mix network is told
 SONG_TAU_S = {"genre": 10.0, "section": 2.0, "scene": 2.0}
 
 

@@ -39,6 +39,21 @@ class Folded:
             y = y + tf.matmul(x, tf.constant(kernel))
         return tf.nn.relu6(y) if self.is_bounded else y
 
+    def part(self, columns: slice) -> Folded:
+        """Return what gives some of the outputs; in int8 it has a scale of weights of its own."""
+        kernels = tuple(kernel[:, columns] for kernel in self.kernels)
+        return Folded(kernels=kernels, bias=self.bias[columns], is_bounded=self.is_bounded, n_joined=self.n_joined)
+
+    def after(self, leave: Folded) -> Folded:
+        """Return this unit of ``h + leave(j)`` as a unit of ``h`` and ``j``: the sum is never there to be rounded.
+
+        In int8 one loud number of the sum would give all the others steps as coarse as its own.
+        """
+        (own,), (left,) = self.kernels, leave.kernels
+        through = (left.astype(np.float64) @ own).astype(np.float32)
+        bias = (self.bias + leave.bias.astype(np.float64) @ own).astype(np.float32)
+        return Folded(kernels=(own, through), bias=bias, is_bounded=self.is_bounded, n_joined=1)
+
     @property
     def n_mac(self) -> int:
         """Multiplications for one row."""

@@ -18,6 +18,13 @@ from .layout import LN_SIGMA_START, MIX_HEADS, N_MODEL_INPUT, N_OUTPUT, N_ROLES,
 
 DELAYS_TICKS = (1, 2, 4, 8)  # together a memory of 16 ticks, 0.32 s; what is slower the inputs average exactly
 N_WARM_TICKS = sum(DELAYS_TICKS)
+# First and last of the heads that share a product, by the size of their weights; XNNPACK joins at most five.
+PARTS = (
+    ("offset_lu", "compressor_threshold_db"),
+    ("compressor_log2_ratio", "send_db"),
+    ("ln_sigma", "bleed"),
+    ("role", "role"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +98,10 @@ class MixNet(tf.Module):
         enter, *rest = [unit.folded() for unit in self.units()]
         n_memory, n_blocks = len(self.memory), self.size.blocks
         memory, blocks, (pre_head, head) = rest[:n_memory], rest[n_memory:-2], rest[-2:]
+        pre_head = pre_head.after(blocks[-1])
+        heads = [
+            head.part(slice(MIX_HEADS[first].columns.start, MIX_HEADS[last].columns.stop)) for first, last in PARTS
+        ]
 
         def tick(x: Any, role_prob: Any, song: Any, mask: Any, inv_sqrt_n: Any, **taps: Any) -> dict[str, Any]:
             share = mask * inv_sqrt_n
@@ -104,9 +115,10 @@ class MixNet(tf.Module):
                 v = tf.sigmoid(gate(h)) * value(h)
                 # A SUM rounds by the number of rows on both runtimes; this product adds up in 32 bits.
                 pooled = tf.matmul(share, v, transpose_a=True) * inv_sqrt_n
-                h = h + leave(join(h, pooled))
-            y = head(pre_head(h))
-            out["y"] = tf.clip_by_value(y, -1.0, 1.0)
+                joined = join(h, pooled)
+                h = h + leave(joined) if b < n_blocks - 1 else h
+            last = pre_head(h, joined)
+            out["y"] = tf.concat([tf.clip_by_value(part(last), -1.0, 1.0) for part in heads], axis=1)
             return out
 
         return tick
@@ -139,4 +151,5 @@ class MixNet(tf.Module):
             if unit in self.joins:
                 rows[1] = 1
             total += sum(k.size * r for k, r in zip(folded.kernels, rows, strict=True))
+        total += n_channels * self.size.hidden * (self.size.head - w)  # the last leave ships inside of what follows
         return total + self.size.blocks * (2 * n_channels * w + w)

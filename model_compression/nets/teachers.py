@@ -1,4 +1,8 @@
-"""The mix teacher: sees a whole session at once, both ways in time, with attention across channels. It never ships."""
+"""The mix teacher: sees a whole session at once, both ways in time, with attention across channels. It never ships.
+
+It is told what every channel is, so that its word is the good mix without the scatter of the labels, whatever the
+student takes the channels for.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from .layers import Unit, dense, uniform
-from .layout import LN_SIGMA_START, MIX_HEADS, N_MIX_INPUT, N_MODEL_INPUT, N_OUTPUT
+from .layout import LN_SIGMA_START, MIX_HEADS, N_MIX_INPUT, N_MODEL_INPUT, N_OUTPUT, N_ROLES
 
 N_TIME_TAPS = 9
 
@@ -78,13 +82,13 @@ class MixTeacher(tf.Module):
     def __init__(self, size: MixTeacherSize, rng: np.random.Generator) -> None:
         super().__init__("mix_teacher")
         self.size = size
-        self.enter = Unit(rng, (2 * N_MODEL_INPUT, N_MIX_INPUT), size.width, is_bounded=False)
+        self.enter = Unit(rng, (2 * N_MODEL_INPUT, N_MIX_INPUT, N_ROLES), size.width, is_bounded=False)
         self.blocks = [Block(size.width, size.heads, rng) for _ in range(size.blocks)]
         self.norm = LayerNorm(size.width)
         self.head = Unit(rng, (size.width,), N_OUTPUT["mix"], is_bounded=False)
         self.head.set_bias(MIX_HEADS["ln_sigma"].columns, LN_SIGMA_START)
 
-    def __call__(self, x: Any, m: Any, mask: Any) -> Any:
+    def __call__(self, x: Any, m: Any, role: Any, mask: Any) -> Any:
         """Judge whole sessions.
 
         Parameters
@@ -93,6 +97,8 @@ class MixTeacher(tf.Module):
             ``(batch, n_steps, n_channels, 208)``: mean and deviation of the model inputs over each step.
         m
             ``(batch, n_steps, 56)``: mean of the mix inputs.
+        role
+            ``(batch, n_channels)``: what each channel truly is.
         mask
             ``(batch, n_channels)``, 1 for a channel, 0 for padding.
 
@@ -100,7 +106,9 @@ class MixTeacher(tf.Module):
         -------
         ``(batch, n_steps, n_channels, 44)``.
         """
-        h = self.enter(x, m[:, :, None, :])
+        told = tf.one_hot(role, N_ROLES)[:, None]
+        told = tf.broadcast_to(told, tf.concat([tf.shape(x)[:3], [N_ROLES]], 0))
+        h = self.enter(x, m[:, :, None, :], told)
         for block in self.blocks:
             h = block(h, mask)
         return self.head(self.norm(h))

@@ -47,13 +47,28 @@ def test_louder_leaves_channels_alone_that_were_never_heard() -> None:
     np.testing.assert_array_equal(changed[:, 1], x[:, 1])
 
 
-@pytest.mark.parametrize("change", [augment.coloured, augment.noisy, augment.masked])
+@pytest.mark.parametrize("change", [augment.coloured, augment.shifted, augment.noisy, augment.masked])
 def test_patches_stay_in_range_and_only_their_spectra_change(change: object) -> None:
     patches = np.random.default_rng(RNG_SEED).uniform(-0.9, 0.9, (8, 64, 72)).astype(np.float32)
     changed = change(patches, np.random.default_rng(RNG_SEED))  # type: ignore[operator]
     assert np.abs(changed).max() <= 1.0
     assert np.abs(changed - patches).max() > 0.05
     np.testing.assert_array_equal(changed[..., MEL_SLOW.stop :], patches[..., MEL_SLOW.stop :])
+
+
+def test_a_shifted_patch_is_the_spectrum_of_a_source_of_another_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    bands = np.arange(40, dtype=np.float32)
+    patches = np.zeros((1, 64, 72), np.float32)
+    patches[:, :, MEL_NOW] = np.exp(-0.5 * ((bands - 20.0) / 4.0) ** 2)
+    patches[:, :, MEL_SLOW] = np.exp(-0.5 * ((bands[::2] - 20.0) / 4.0) ** 2)
+    rng = np.random.default_rng(RNG_SEED)
+    shift = np.random.default_rng(RNG_SEED).uniform(-augment.MAX_SHIFT_BANDS, augment.MAX_SHIFT_BANDS)
+    changed = augment.shifted(patches, rng)[0, 0]
+    assert abs(shift) > 0.2
+    for columns, step in ((MEL_NOW, 1.0), (MEL_SLOW, 2.0)):
+        weights = changed[columns]
+        centre = step * float((np.arange(len(weights)) * weights).sum() / weights.sum())
+        assert centre - 20.0 == pytest.approx(shift, abs=0.1)
 
 
 def test_a_coloured_patch_keeps_its_slow_total_at_zero_db() -> None:

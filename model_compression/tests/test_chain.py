@@ -122,6 +122,20 @@ def test_the_gate_refuses_an_int8_model_that_calibration_starved(run: Path, data
     assert anatomy(to_tflite(students.mix, "int8", feeds)).unmoved
 
 
+def test_a_float_student_hears_recorded_clips_each_for_itself(run: Path) -> None:
+    from model_compression.evaluation import clip_evaluation as clips
+
+    stems = small_session(3.0).stems
+    sounds = [
+        clips.Sound(name=str(k), stems=[stem[: (3 - k) * RATE_HZ]], roles=[role], sample_rate_hz=RATE_HZ)
+        for k, (stem, role) in enumerate(zip(stems, ("vocal_lead", "bass", "synth"), strict=True))
+    ]
+    together = clips.heard_by_student(run, sounds)
+    assert [heard.truth for heard in together] == ["vocal_lead", "bass", "synth"]
+    (alone,) = clips.heard_by_student(run, sounds[2:])
+    assert (alone.guess, alone.confidence) == (together[2].guess, pytest.approx(together[2].confidence, abs=2e-3))
+
+
 @pytest.mark.soak
 def test_a_mix_network_of_the_shipped_size_keeps_its_answers_in_both_precisions(tmp_path: Path) -> None:
     from model_compression.conversion import gate
@@ -135,7 +149,7 @@ def test_a_mix_network_of_the_shipped_size_keeps_its_answers_in_both_precisions(
 
     stages, rng = load_recipe("small").stages, np.random.default_rng(0)
     nets = {net: build(net, stages[f"{net}.student"].size, rng) for net in ("role", "song", "mix")}
-    students = Students(**nets, temperature=1.0, sigma_scale=np.ones(5, np.float32), recipe_text="")
+    students = Students(**nets, temperature=1.0, context_share=0.0, sigma_scale=np.ones(5, np.float32), recipe_text="")
     scenes = Scenes(students, Sessions(write_data(tmp_path) / "valid", cache_mb=100), max_channels=8)
     feeds = list(scenes.feeds("mix", 60, 1))
     stream, expected, n_channels = check_stream(scenes, "mix")
@@ -177,8 +191,11 @@ def test_a_run_refuses_another_recipe_and_missing_data(
     assert not (run / "new").exists()
 
 
-def test_tuning_changes_the_mix_network_and_nothing_else(run: Path, data: Path, tmp_path: Path) -> None:
-    arguments = ["train", "mini", "--from", str(run), "--data", str(data), "--out", str(tmp_path / "mine"), "--json"]
+def test_tuning_a_bundle_changes_the_mix_network_and_nothing_else(
+    made: Path, run: Path, data: Path, tmp_path: Path
+) -> None:
+    bundle = made / "mini.bundle"
+    arguments = ["train", "mini", "--from", str(bundle), "--data", str(data), "--out", str(tmp_path / "mine"), "--json"]
     assert main(arguments) == 0
     before, after = (np.load(folder / "student_weights.npz") for folder in (run, tmp_path / "mine"))
     assert set(before.files) == set(after.files)
@@ -244,7 +261,6 @@ def test_a_card_does_not_take_figures_of_other_networks_or_other_data(
     assert not (tmp_path / "b").exists()
 
 
-@pytest.mark.soak
 def test_the_whole_chain_made_twice_gives_the_same_bytes(made: Path, tmp_path: Path) -> None:
     shutil.copytree(made / "keys", tmp_path / "keys")  # a signature is one signer's
     assert digests(make(tmp_path)) == digests(made)

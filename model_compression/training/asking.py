@@ -90,7 +90,8 @@ def mix_teacher_words(net: MixTeacher, session: Session) -> dict[str, Any]:
     width = bucket(session.n_channels)
     x = np.pad(x, ((0, 0), (0, width - session.n_channels), (0, 0)))
     mask = (np.arange(width) < session.n_channels).astype(np.float32)
-    y = net(tf.constant(x[None].astype(np.float32)), tf.constant(m[None]), tf.constant(mask[None]))
+    role = np.pad(session.role.astype(np.int32), (0, width - session.n_channels))
+    y = net(*(tf.constant(v[None]) for v in (x.astype(np.float32), m, role, mask)))
     kept = y[0, :, : session.n_channels].numpy().astype(np.float16)
     return {"mix_teacher": kept, "mix_teacher_stride": np.array(stride)}
 

@@ -30,6 +30,8 @@ MAX_BELL_DB = 9.0
 NOISE_DB = (-55.0, -25.0)  # raised floor, in each band, relative to the channel's slow level
 MAX_MASKED_BANDS = 6
 MAX_LEVEL_DB = 12.0
+MAX_SHIFT_BANDS = 1.5
+MAX_MASKED_TICKS = 16
 
 
 def coloured(patches: Array, rng: np.random.Generator) -> Array:
@@ -56,6 +58,23 @@ def coloured(patches: Array, rng: np.random.Generator) -> Array:
     return np.clip(out, -1.0, 1.0).astype(np.float32)
 
 
+def shifted(patches: Array, rng: np.random.Generator) -> Array:
+    """Patches as of a source a little smaller or larger: every spectrum moved by up to ``MAX_SHIFT_BANDS``."""
+    n = len(patches)
+    shift = rng.uniform(-MAX_SHIFT_BANDS, MAX_SHIFT_BANDS, n)
+    out = patches.copy()
+    for columns, bands in ((MEL_NOW, shift), (MEL_SLOW, shift / 2.0)):
+        count = columns.stop - columns.start
+        at = np.clip(np.arange(count) - bands[:, None], 0.0, count - 1.0)
+        low = np.minimum(at.astype(np.int64), count - 2)
+        share = (at - low)[:, None].astype(np.float32)
+        view = patches[:, :, columns]
+        below = np.take_along_axis(view, low[:, None], axis=2)
+        above = np.take_along_axis(view, low[:, None] + 1, axis=2)
+        out[:, :, columns] = below + share * (above - below)
+    return out
+
+
 def noisy(patches: Array, rng: np.random.Generator) -> Array:
     """Patches with their noise floor raised, sloping at random."""
     n = len(patches)
@@ -73,13 +92,15 @@ def noisy(patches: Array, rng: np.random.Generator) -> Array:
 
 
 def masked(patches: Array, rng: np.random.Generator) -> Array:
-    """Patches without a few neighbouring bands each, in both spectra."""
+    """Patches without a few neighbouring bands each, in both spectra, and without what a stretch of time held."""
     out = patches.copy()
     for patch in out:
         count = int(rng.integers(0, MAX_MASKED_BANDS + 1)) // 2 * 2
         first = int(rng.integers(0, (N_BANDS - count) // 2)) * 2
         patch[:, first : first + count] = -1.0
         patch[:, MEL_SLOW.start + first // 2 : MEL_SLOW.start + (first + count) // 2] = -1.0
+        begin, length = int(rng.integers(N_PATCH_TICKS - MAX_MASKED_TICKS)), int(rng.integers(MAX_MASKED_TICKS))
+        patch[begin : begin + length, MEL_NOW] = -1.0
     return out
 
 

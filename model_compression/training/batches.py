@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 from ..nets import mix, song
 from ..nets.evidence import SongEvidence, role_sum
 from ..nets.layout import N_PATCH_COLUMNS, N_PATCH_TICKS, N_ROLES, N_SONG_INPUT
-from . import augment, curriculum
+from . import augment, curriculum, told
 from .context import Context
 from .recipe import Recipe, Stage
 from .sessions import INPUT_SCALE, Session, Sessions
 from .targets import mix_targets, song_targets
+from .told import Strangers
 
 Batch = dict[str, NDArray[Any]]
 Batches = Callable[[int], Batch]
@@ -65,6 +66,7 @@ def role_batches(sessions: Sessions, recipe: Recipe, stage: Stage, *, is_trainin
             role[i], activity[i] = r, active[end]
             weight[i] = np.clip(4.0 * active[ticks].mean(), 0.0, 1.0)
         if is_training:
+            patches = _some(patches, augment.shifted, rng)
             patches = _some(patches, augment.coloured, rng)
             patches = _some(patches, augment.noisy, rng)
             patches = _some(patches, augment.masked, rng)
@@ -89,6 +91,8 @@ def song_batches(
         for number in rng.integers(len(sessions), size=stage.batch):
             session = sessions[int(number)]
             facts = context.of(int(number)) if context else {"role_sum": true_role_sum(session)}
+            if is_training and rng.random() < told.NAMED_SESSIONS:
+                facts = {**facts, "role_sum": true_role_sum(session)}
             factor = rng.uniform(*TEMPO_RANGE) if is_training and rng.random() < 0.5 else 1.0
             span = int(stage.n_ticks * factor) + 2
             first = int(rng.integers(max(1, session.n_ticks - span + 1)))
@@ -109,9 +113,19 @@ def song_batches(
 
 
 def mix_batches(
-    sessions: Sessions, context: Context, recipe: Recipe, stage: Stage, *, is_training: bool = True
+    sessions: Sessions,
+    context: Context,
+    recipe: Recipe,
+    stage: Stage,
+    *,
+    is_training: bool = True,
+    is_named: bool = False,
+    strangers: Strangers | None = None,
 ) -> Batches:
-    """Return the mix inputs, ``warm``, ``group_weights``, targets of ``mix_targets``, ``teacher``."""
+    """Return the mix inputs, ``warm``, ``group_weights``, targets of ``mix_targets``, ``teacher``.
+
+    ``is_named``: every channel has its name; in training some have, and ``strangers`` lend some their evidence.
+    """
     choose = _choosing(sessions, recipe, stage, is_training)
 
     def batch(step: int) -> Batch:
@@ -125,9 +139,15 @@ def mix_batches(
             if is_training and rng.random() < 0.5:
                 x = augment.louder(x, rng)
             row: Batch = {"x": x, "role_prob": context.role_prob(int(number), ticks), "song": facts["song"][ticks]}
+            if strangers:
+                row["role_prob"] = told.as_strangers(row["role_prob"], session.role, ticks, strangers, rng)
             if is_training and rng.random() < 0.1:  # a box that has only just been switched on knows neither
                 row["role_prob"] = np.full_like(row["role_prob"], 1.0 / N_ROLES)
                 row["song"] = np.tile(_unknown_song(), (stage.n_ticks, 1))
+            has_names = np.full(session.n_channels, is_named)
+            if is_training and rng.random() < told.NAMED_SESSIONS:
+                has_names = rng.random(session.n_channels) < told.NAMED_CHANNELS
+            row["role_prob"] = told.named(row["role_prob"], session.role, has_names)
             row |= mix_targets(session, ticks, np.arange(session.n_channels))
             if "mix_teacher" in facts:
                 row["teacher"] = context.mix_teacher(int(number), ticks)

@@ -8,6 +8,7 @@ trained ``s``
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
@@ -115,8 +116,19 @@ def mix_losses(y: Any, batch: dict[str, Any], teacher_weight: float) -> Losses:
 def ln_sigmas(y: Any) -> Any:
     """``(.., 15)``: ln of each parameter's sigma, in its head's scale."""
     column = MIX_HEADS["ln_sigma"].columns
-    groups = LN_SIGMA_OFFSET + LN_SIGMA_SCALE * tf.clip_by_value(y[..., column], -1.0, 1.0)
+    groups = LN_SIGMA_OFFSET + LN_SIGMA_SCALE * _clipped(y[..., column])
     return tf.gather(groups, GROUP_OF_PARAMETER, axis=-1)
+
+
+@tf.custom_gradient
+def _clipped(y: Any) -> tuple[Any, Callable[[Any], Any]]:
+    """To [-1, 1], with a slope outside that leads back: a plain clip keeps for good what once went over its edge."""
+
+    def slope(upstream: Any) -> Any:
+        leads_out = ((y > 1.0) & (upstream < 0.0)) | ((y < -1.0) & (upstream > 0.0))
+        return tf.where(leads_out, tf.zeros_like(upstream), upstream)
+
+    return tf.clip_by_value(y, -1.0, 1.0), slope
 
 
 def _mix_losses(y: Any, labels: dict[str, Any], present: Any, known: Any, group_weights: Any) -> Losses:

@@ -10,24 +10,28 @@ it comes, which costs the same on two cores and copies what it would say of the 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from ..errors import ModelError
+from ..nets.mix import MixNet
 from ..nets.role import RoleNet, RoleSize
 from ..nets.song import SongNet, SongSize
 from ..nets.teachers import MixTeacher, MixTeacherSize
 from . import asking, students
 from .batches import Batches, mix_batches, mix_teacher_batches, role_batches, seeded, song_batches
-from .calibrate import mix_answers, role_temperature, sigma_scale, write_calibration
+from .calibrate import context_share, mix_answers, role_temperature, sigma_scale, write_calibration
 from .context import Context
 from .files import read_arrays
 from .fit import fit, settle
 from .losses import MIX_TASKS, ROLE_TASKS, SONG_TASKS, Losses, mix_losses, role_losses, song_losses
+from .recipe import Stage
 from .run import Run
 from .scores import mix_scores, role_scores, song_scores
 from .students import Students
+from .told import Strangers
 from .weights import set_weights
 
 
@@ -51,14 +55,16 @@ def train_teachers(run: Run) -> None:
         is_quiet=run.is_quiet,
     )
     stage, nobody = stages["mix.teacher"], Context(run.context("train"), (), temperature=1.0)
+    mix_valid = mix_teacher_batches(valid, nobody, run.recipe, stage, is_training=False)
     fit(
         "mix teacher",
         mix,
-        lambda batch: mix_losses(mix(batch["x"], batch["m"], batch["mask"]), batch, 0.0),
+        lambda batch: mix_losses(_judged(mix, batch), batch, 0.0),
         mix_teacher_batches(train, nobody, run.recipe, stage),
         stage,
         run.folder / "mix.teacher",
         tasks=MIX_TASKS,
+        check=lambda: mix_scores(*mix_answers(partial(_judged, mix), mix_valid)),
         is_quiet=run.is_quiet,
     )
     folder = run.context("train")
@@ -104,11 +110,18 @@ def distil_students(run: Run, *, patch_teacher: Callable[[Any], Any] | None = No
     _song_words(run, song, contexts)
     contexts = _contexts(run, ("role_log_prob", "song", "mix_teacher"), ("role_log_prob", "song"), temperature)
     mix_stage = stages["mix.student"]
-    mix_train, mix_valid = _both(mix_batches, run, contexts, mix_stage)
-    _fit_mix(run, mix, mix_train, mix_valid, "mix.student")
-    scale = sigma_scale(*mix_answers(mix, mix_valid))
+    strangers = Strangers(run.sessions("valid"), contexts["valid"])
+    mix_train = mix_batches(run.sessions("train"), contexts["train"], run.recipe, mix_stage, strangers=strangers)
+    _fit_mix(run, mix, mix_train, contexts["valid"], "mix.student")
+    scale = sigma_scale(*mix_answers(partial(_mixed, mix), _mix_valid(run, contexts["valid"], mix_stage)))
     trained = Students(
-        role=role, song=song, mix=mix, temperature=temperature, sigma_scale=scale, recipe_text=run.recipe.text
+        role=role,
+        song=song,
+        mix=mix,
+        temperature=temperature,
+        context_share=context_share(mix, run.sessions("valid"), contexts["valid"]),
+        sigma_scale=scale,
+        recipe_text=run.recipe.text,
     )
     _keep(run, trained)
     return trained
@@ -131,18 +144,19 @@ def tune_mix(run: Run, start: Students) -> Students:
     contexts = _contexts(run, ("role_sum",), ("role_sum",), temperature)
     _song_words(run, start.song, contexts)
     contexts = _contexts(run, ("role_log_prob", "song"), ("role_log_prob", "song"), temperature)
-    train, valid = _both(mix_batches, run, contexts, run.recipe.tune)
+    train = mix_batches(run.sessions("train"), contexts["train"], run.recipe, run.recipe.tune)
     rng = seeded(run.recipe.seed, "tune")
     adapters = [v for unit in start.mix.units() for v in unit.add_adapters(rng)]
-    _fit_mix(run, start.mix, train, valid, "mix.tune", variables=adapters)
+    _fit_mix(run, start.mix, train, contexts["valid"], "mix.tune", variables=adapters)
     for unit in start.mix.units():
         unit.merge_adapters()
-    scale = sigma_scale(*mix_answers(start.mix, valid))
+    scale = sigma_scale(*mix_answers(partial(_mixed, start.mix), _mix_valid(run, contexts["valid"], run.recipe.tune)))
     tuned = Students(
         role=start.role,
         song=start.song,
         mix=start.mix,
         temperature=temperature,
+        context_share=start.context_share,
         sigma_scale=scale,
         recipe_text=start.recipe_text,
     )
@@ -183,12 +197,32 @@ def _fit_role(run: Run, name: str, net: RoleNet, teacher: Callable[[Any], Any] |
     )
 
 
-def _fit_mix(run: Run, mix: Any, train: Batches, valid: Batches, name: str, variables: list[Any] | None = None) -> None:
+def _judged(mix: MixTeacher, batch: dict[str, Any]) -> Any:
+    return mix(batch["x"], batch["m"], batch["role"][:, 0], batch["mask"])
+
+
+def _mixed(mix: MixNet, batch: dict[str, Any], *, training: bool = False) -> Any:
+    return mix(batch["x"], batch["role_prob"], batch["song"], batch["mask"], training=training)
+
+
+def _mix_valid(run: Run, context: Context, stage: Stage, *, is_named: bool = False) -> Batches:
+    return mix_batches(run.sessions("valid"), context, run.recipe, stage, is_training=False, is_named=is_named)
+
+
+def _fit_mix(
+    run: Run, mix: MixNet, train: Batches, context: Context, name: str, variables: list[Any] | None = None
+) -> None:
     stage = run.recipe.tune if variables else run.recipe.stages[name]
+    unnamed, named = (_mix_valid(run, context, stage, is_named=is_named) for is_named in (False, True))
 
     def losses(batch: dict[str, Any]) -> Losses:
-        y = mix(batch["x"], batch["role_prob"], batch["song"], batch["mask"], training=True)
-        return mix_losses(y, batch, stage.teacher_weight)
+        return mix_losses(_mixed(mix, batch, training=True), batch, stage.teacher_weight)
+
+    def check() -> dict[str, float]:
+        with_names = mix_scores(*mix_answers(partial(_mixed, mix), named))
+        return mix_scores(*mix_answers(partial(_mixed, mix), unnamed)) | {
+            f"{key}_named": value for key, value in with_names.items()
+        }
 
     fit(
         name.replace(".", " "),
@@ -199,7 +233,7 @@ def _fit_mix(run: Run, mix: Any, train: Batches, valid: Batches, name: str, vari
         run.folder / name,
         tasks=MIX_TASKS,
         variables=variables,
-        check=lambda: mix_scores(*mix_answers(mix, valid)),
+        check=check,
         is_quiet=run.is_quiet,
     )
 
@@ -256,4 +290,5 @@ def _both(make: Callable[..., Batches], run: Run, contexts: dict[str, Context], 
 
 def _keep(run: Run, trained: Students) -> None:
     students.save(trained, run.folder / students.FILE)
-    write_calibration(run.folder / "calibration.toml", trained.temperature, np.asarray(trained.sigma_scale))
+    scale = np.asarray(trained.sigma_scale)
+    write_calibration(run.folder / "calibration.toml", trained.temperature, trained.context_share, scale)
