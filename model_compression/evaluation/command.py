@@ -25,13 +25,18 @@ NAME = "evaluate"
 SUMMARY = "measure a model, or the rules alone, beside baselines and reference mixes"
 EXAMPLE = """\
 example:
-  A bundle on generated sessions that training never saw, and the whole box on songs and clips:
+  Everything that is measured of a bundle: on generated sessions that training never saw, and on recordings.
 
-    evenhand-model evaluate --model evenhand.bundle --data out/data/small --out out/evaluation
-    evenhand-model evaluate --model evenhand.bundle --audio songs --clips clips/manifest.json --out out/real
+    evenhand-model evaluate --model evenhand.bundle --data out/data/small --ablate --cost --mixes 100 --labels 12 \\
+      --clips recordings/manifest.json --out out/evaluation
 
-  A bundle that you signed yourself needs `--model-key keys/stage.pub` with --audio and --clips.
-  Without --model the rules alone are measured: what a model has to beat.
+  And the whole box on whole songs, beside baselines and published mixes:
+
+    evenhand-model evaluate --model evenhand.bundle --audio recordings/manifest.json --out out/songs
+
+  A bundle that you signed yourself needs `--model-key keys/stage.pub` with --audio, --clips and --mixes.
+  Without --model the rules alone are measured: what a model has to beat. `--clips` with `--student RUN` asks the float
+  networks of a run, before there is a bundle.
 """
 
 
@@ -51,11 +56,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="a model that lacks something (repeatable)",
     )
+    parser.add_argument(
+        "--ablate", action="store_true", help="also ask with context, memory, song, roles or inputs taken away"
+    )
+    parser.add_argument(
+        "--cost", action="store_true", help="also size, time of a tick on this machine, and clicks of what moves"
+    )
+    parser.add_argument(
+        "--mixes", metavar="N", type=int, default=0, help="mix N new sessions beside baselines (0; G8 wants 100)"
+    )
+    parser.add_argument(
+        "--labels", metavar="N", type=int, default=0, help="read N mixes of known settings back (0; 12 tell)"
+    )
+    parser.add_argument("--jobs", metavar="N", type=int, help="processes that answer at once (one a core)")
     parser.add_argument("--audio", metavar="FOLDER", type=Path, help="folder of session folders, or a manifest.json")
     parser.add_argument(
         "--preroll-s", metavar="S", type=float, default=0.0, help="the box hears the song's end first (0)"
     )
-    parser.add_argument("--clips", metavar="MANIFEST", type=Path, help="manifest.json of single-instrument clips")
+    parser.add_argument("--clips", metavar="MANIFEST", type=Path, help="manifest.json of recorded clips and songs")
+    parser.add_argument("--student", metavar="RUN", type=Path, help="ask the float student of a run about --clips, too")
     parser.add_argument("--seed", metavar="N", type=int, default=0, help="of random gains, pans and orders (0)")
     parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="where tables and plots go")
     parser.add_argument("--json", action="store_true", help="print the results as one JSON object and nothing else")
@@ -69,14 +88,16 @@ def run_evaluate(args: argparse.Namespace) -> None:
     ModelError
         When there is nothing to measure, or on a wrong world.
     """
-    from .results import Results
+    from .results import Results, markdown
 
     results = Results(command=shlex.join(["evenhand-model", *sys.argv[1:]]))
     _measure(args, results)
     results.write(args.out)
-    print(
-        json.dumps(results.as_record(), allow_nan=False) if args.json else f"{args.out / 'evaluation.md'}: the results"
-    )
+    if args.json:
+        print(json.dumps(results.as_record(), allow_nan=False))
+        return
+    print(markdown(results.goals.columns, results.goals.rows))
+    print(f"{args.out / 'evaluation.md'}: the results")
 
 
 run = run_evaluate  # by the name that the table of commands calls
@@ -85,45 +106,59 @@ run = run_evaluate  # by the name that the table of commands calls
 def _measure(args: argparse.Namespace, results: Results) -> None:
     if not (args.data or args.audio or args.clips):
         raise ModelError("nothing to measure on; give --data, --audio or --clips")
+    more = {
+        "--ablate": args.ablate,
+        "--cost": args.cost,
+        "--labels": args.labels,
+        "--mixes": args.mixes,
+        "--student": args.student,
+    }
+    for option, is_asked in more.items():
+        of = "clips" if option == "--student" else "data"
+        if is_asked and not getattr(args, of):
+            raise ModelError(f"{option} says more about --{of}; give that")
     if args.data:
         if args.model == "none":
             raise ModelError("--data measures a model; name one with --model")
         _on_data(args, results)
     tracks = _on_audio(args, results) if args.audio else []
-    clips = _on_clips(args, results) if args.clips else []
-    if tracks and clips:
-        from . import clip_evaluation
+    if args.clips:
+        _on_clips(args, results, tracks)
+    elif tracks:
+        from .clip_evaluation import report_all
 
-        both = clip_evaluation.together(tracks, clips)
-        clip_evaluation.report(both, results, args.out, what="clips and tracks")
+        report_all([], tracks, results, args.out)
 
 
 def _on_data(args: argparse.Namespace, results: Results) -> None:
     from . import data_evaluation, shards
 
-    ablations = dict(_pair(text) for text in args.ablation)
+    extent = data_evaluation.Extent(
+        models=dict(_pair(text) for text in args.ablation), is_ablated=args.ablate, has_cost=args.cost,
+        n_mixes=args.mixes, n_labels=args.labels, seed=args.seed, jobs=_jobs(args), keys=tuple(args.model_key),
+        data=args.data,
+    )  # fmt: skip
     sessions = list(shards.sessions(args.data, args.split, at_most=args.sessions))
     index = args.data / "index.json"
     if index.exists():
         results.made_of["data"] = hashlib.sha256(read_file(index)).hexdigest()
     data_evaluation.evaluate(
-        Path(args.model),
-        sessions,
-        results,
-        args.out,
-        train=_train_split(args),
-        ablations=ablations,
-        seed=args.seed,
-        say=_say,
+        Path(args.model), sessions, results, args.out, train=_train_split(args), extent=extent, say=_say
     )
 
 
+def _jobs(args: argparse.Namespace) -> int:
+    from .model_child import cores
+
+    return args.jobs or cores()
+
+
 def _on_audio(args: argparse.Namespace, results: Results) -> list[Heard]:
-    from . import audio_evaluation, clip_evaluation
+    from . import audio_evaluation
     from .baselines.students import students_of
 
     train = _train_split(args)
-    heard = audio_evaluation.evaluate(
+    return audio_evaluation.evaluate(
         _audio_sessions(args.audio, args.seed),
         results,
         model=args.model,
@@ -132,8 +167,6 @@ def _on_audio(args: argparse.Namespace, results: Results) -> list[Heard]:
         students=students_of(train) if train else None,
         say=_say,
     )
-    clip_evaluation.report(heard, results, args.out, what="tracks of songs")
-    return heard
 
 
 def _train_split(args: argparse.Namespace) -> list[Labelled]:
@@ -151,15 +184,20 @@ def _audio_sessions(place: Path, seed: int) -> Iterator[Session]:
     return real_audio.songs(place, seed=seed) if place.suffix == ".json" else session_folders.sessions(place)
 
 
-def _on_clips(args: argparse.Namespace, results: Results) -> list[Heard]:
+def _on_clips(args: argparse.Namespace, results: Results, tracks: list[Heard]) -> None:
+    """Measure clips, and the songs of the same manifest where ``tracks`` do not tell of them yet."""
     from . import clip_evaluation, real_audio
 
-    models = {"rules": "none"} | ({"model": args.model} if args.model != "none" else {})
-    heard = clip_evaluation.hear(
-        real_audio.clips(args.clips), models=models, keys=args.model_key, command=None, say=_say
-    )
-    clip_evaluation.report(heard, results, args.out, what="clips")
-    return heard
+    sounds = clip_evaluation.sounds_of(real_audio.clips(args.clips))
+    songs = clip_evaluation.songs_of(real_audio.songs(args.clips, seed=args.seed))
+    clips: list[Heard] = []
+    models = {"model": args.model} if args.model != "none" else {} if args.student else {"rules": "none"}
+    for found, asked in ((clips, sounds), (tracks, [] if tracks else songs)):
+        found += clip_evaluation.heard_by_box(asked, models=models, keys=args.model_key, jobs=_jobs(args), say=_say)
+    if args.student:
+        for found, asked in ((clips, sounds), (tracks, songs)):
+            found += clip_evaluation.heard_by_student(args.student, asked)
+    clip_evaluation.report_all(clips, tracks, results, args.out)
 
 
 def _pair(text: str) -> tuple[str, Path]:

@@ -1,4 +1,4 @@
-"""An exact offline console for baselines: gain, pan and equaliser of each channel, by the kernels of the box."""
+"""An exact offline console: equaliser, compressor, gain, pan and reverb send of each channel, by the box's kernels."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 
 from dsp_kernels.native import Kernel, installed
 
-from .measures.parameters import SECTION_TYPES, Band
+from .measures.loudness import SILENCE_LUFS, measure
+from .measures.parameters import KNEE_DB, SECTION_TYPES, Band
 
+SEND_OFF_DB = -40.0  # a send that is off, in data sets and models
 N_LANES = 4  # of a kernel bank; a channel uses one or two of them
 
 
@@ -23,6 +25,10 @@ class Setting:
     ----------
     gain_track_db
         ``(n_ticks,)`` gain over time on top of ``gain_db``, a straight line from tick to tick; None for none.
+    compressor
+        Threshold in dBFS and ratio; its make-up gives the strip the loudness back that it had before.
+    send_track_db
+        ``(n_ticks,)`` level of the send behind gain and pan; None for none. At ``SEND_OFF_DB`` it is off.
     """
 
     gain_db: float = 0.0
@@ -30,11 +36,13 @@ class Setting:
     bands: tuple[Band, ...] = ()
     gain_track_db: NDArray[np.floating] | None = None
     track_tick_s: float = 0.05
+    compressor: tuple[float, float] | None = None
+    send_track_db: NDArray[np.floating] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Mixed:
-    """A mix ``(n_frames, 2)`` and the channels that sum up to it."""
+    """A mix ``(n_frames, 2)`` and the channels that sum up to it, but for the reverb."""
 
     mix: NDArray[np.float32]
     strips: list[NDArray[np.float32]]
@@ -43,12 +51,16 @@ class Mixed:
 def render(stems: Sequence[NDArray[np.floating]], settings: Sequence[Setting], rate_hz: float) -> Mixed:
     """Mix stems ``(n_frames, 1 or 2)``; the mix is as long as the longest."""
     n_frames = max(len(stem) for stem in stems)
-    strips, mix = [], np.zeros((n_frames, 2))
+    strips, mix, sent = [], np.zeros((n_frames, 2)), np.zeros((n_frames, 1), np.float32)
     for stem, setting in zip(stems, settings, strict=True):
         strip = np.zeros((n_frames, 2), np.float32)
         strip[: len(stem)] = _strip(np.asarray(stem, np.float32), setting, rate_hz)
         strips.append(strip)
         mix += strip
+        if setting.send_track_db is not None:
+            sent += strip.mean(axis=1, keepdims=True) * _line_lin(setting.send_track_db, setting, n_frames, rate_hz)
+    if sent.any():
+        mix += _reverberated(sent, rate_hz)
     return Mixed(mix=mix.astype(np.float32), strips=strips)
 
 
@@ -58,12 +70,42 @@ def _strip(stem: NDArray[np.float32], setting: Setting, rate_hz: float) -> NDArr
     lanes[:, :n_lanes] = stem
     if setting.bands:
         lanes = _equalised(lanes, n_lanes, setting.bands, rate_hz)
+    if setting.compressor is not None and setting.compressor[1] > 1.0:
+        lanes = _compressed(lanes, n_lanes, setting.compressor, rate_hz)
     if setting.gain_track_db is not None:
-        at_s = np.arange(len(stem)) / rate_hz
-        ticks_s = np.arange(len(setting.gain_track_db)) * setting.track_tick_s
-        lanes *= (10 ** (np.interp(at_s, ticks_s, setting.gain_track_db) / 20)).astype(np.float32)[:, None]
+        lanes *= _line_lin(setting.gain_track_db, setting, len(stem), rate_hz)
     gain_lin = 10 ** (setting.gain_db / 20)
     return np.asarray((lanes[:, :n_lanes] @ (pan_matrix(setting.pan, n_lanes) * gain_lin)).astype(np.float32))
+
+
+def _line_lin(track_db: NDArray[np.floating], setting: Setting, n_frames: int, rate_hz: float) -> NDArray[np.float32]:
+    """Return a gain over frames, ``(n_frames, 1)``; at ``SEND_OFF_DB`` and below none."""
+    ticks_s = np.arange(len(track_db)) * setting.track_tick_s
+    line_db = np.interp(np.arange(n_frames) / rate_hz, ticks_s, track_db)
+    return np.where(line_db > SEND_OFF_DB, 10 ** (line_db / 20), 0.0).astype(np.float32)[:, None]
+
+
+def _compressed(
+    lanes: NDArray[np.float32], n_used: int, threshold_and_ratio: tuple[float, float], rate_hz: float
+) -> NDArray[np.float32]:
+    compressor = Kernel(installed(), "compressor", float(rate_hz), N_LANES, size_arguments=(N_LANES,))
+    threshold_dbfs, ratio = threshold_and_ratio
+    for lane in range(n_used):
+        params = compressor.params("compressor", is_on=1, threshold_dbfs=threshold_dbfs, ratio=ratio, knee_db=KNEE_DB)
+        compressor.call("set", lane, params)
+    if n_used == 2:
+        compressor.call("link", 0, 1)
+    compressor.call("reset")
+    out = compressor.process(lanes)
+    before, after = (measure(x[:, :n_used], rate_hz).integrated_lufs for x in (lanes, out))
+    return out * np.float32(10 ** ((before - after) / 20)) if min(before, after) > SILENCE_LUFS else out
+
+
+def _reverberated(sent: NDArray[np.float32], rate_hz: float) -> NDArray[np.float32]:
+    reverb = Kernel(installed(), "reverb", float(rate_hz), size_arguments=(float(rate_hz),))
+    reverb.call("set", reverb.params("reverb"))
+    reverb.call("reset")
+    return reverb.process(sent, out_lanes=2)
 
 
 def pan_matrix(position: float, n_lanes: int) -> NDArray[np.float64]:

@@ -20,7 +20,6 @@ from .shards import TICKS_PER_S, Labelled
 SETTLE_S = 5  # before that a mixer has not heard enough to be judged
 HEARD_S = 3  # of activity, before a channel's role is judged
 TICK_S = 1.0 / TICKS_PER_S
-VOICES = ("speech", "vocal_lead", "vocal_backing")
 PARAMETERS = ("offset_lu", "pan_abs", "tone_db", "compressor_db", "send_db")
 NATURAL = 0  # of STYLES
 BLEED_NEAR_DB, BLEED_NONE_DB = -16.0, -40.0
@@ -130,16 +129,14 @@ def bleed_groups(session: Labelled) -> dict[str, NDArray[np.bool_]]:
 
 
 def detections(session: Labelled, answer: dict[str, NDArray[Any]], heads: dict[str, Head]) -> dict[str, Any]:
-    """Return activity, bleed and voice as (truth, score) pairs over ticks and channels."""
+    """Return activity, bleed, and activity of talkers as voice: (truth, score) pairs over ticks and channels."""
     y = answer["y"]
     active = session["active"].astype(bool)
     found: dict[str, Any] = {"activity": (active.ravel(), heads["activity"].read(y)[..., 0].ravel())}
     if "is_bleed" in session.arrays:
         found["bleed"] = (session["is_bleed"].astype(bool).ravel(), heads["bleed"].read(y)[..., 0].ravel())
-    looks = answer["voice"]
-    at = looks[:, 0].astype(int), looks[:, 1].astype(int)
-    is_voice = np.array([ROLES[int(role)] in VOICES for role in session["role"]])
-    found["voice"] = ((active & is_voice)[at], looks[:, 2])
+    talks = np.array([ROLES[int(role)] == "speech" for role in session["role"]])
+    found["voice"] = (active[:, talks].ravel(), heads["activity"].read(y)[:, talks, 0].ravel())
     return found
 
 

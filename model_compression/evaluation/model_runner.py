@@ -2,12 +2,17 @@
 
 ``python -m model_compression.evaluation.model_runner MODEL PRECISION FOLDER`` reads ``in_*.npz`` (``x`` ``(n_ticks,
 n_channels, 104)`` and ``m`` ``(n_ticks, 56)``, int8 as shards hold them, or in -1 to 1) and writes ``out_*.npz`` beside
-them. ``role_prob`` ``(n_channels, 21)`` in the input takes the place of the role network.
+them. Further arrays in the input change what the networks are told:
+
+- ``role_prob`` ``(n_channels, 21)`` takes the place of the role network.
+- ``roles_given`` ``(n_channels,)``: the role that each channel's name says, -1 for none, as the box tells it.
+- ``is_forgetful``: song and mix network begin anew at every tick. ``has_no_song``: what is played is kept from the mix.
 """
 
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +32,17 @@ TICKS_PER_ROUND = 25  # every channel that sounds is looked at twice a second at
 TICKS_PER_TOLD = 50  # role opinions are kept once a second
 BELIEFS = {"genre": GENRES, "section": SECTIONS, "scene": SCENE_KINDS}
 INT8_SCALE = 1.0 / 127.0
+GIVEN_SHARE = 0.95  # of a role that a name says, in what the networks are told: the box's
+
+
+@dataclass(frozen=True, kw_only=True)
+class Given:
+    """What a session is played with besides its inputs; see the module."""
+
+    role_prob: Array | None = None
+    roles_given: NDArray[np.integer] | None = None
+    is_forgetful: bool = False
+    has_no_song: bool = False
 
 
 class Opinion:
@@ -57,8 +73,8 @@ class Opinion:
 class Player:
     """The networks of a model over one session, and what they remember."""
 
-    def __init__(self, model: ModelFiles, precision: str, x: Array, roles: Array | None) -> None:
-        self._x, self._roles, self._n = x, roles, x.shape[1]
+    def __init__(self, model: ModelFiles, precision: str, x: Array, given: Given) -> None:
+        self._x, self._given, self._n = x, given, x.shape[1]
         self._nets = {"role": Network(model, "role", precision), "song": Network(model, "song", precision)}
         self._nets["mix"] = Network(model, "mix", precision, self._n)
         self._heads = {name: model.heads(name) for name in self._nets}
@@ -66,24 +82,37 @@ class Player:
         self._context_share = float(told.get("context_share", 0.0))
         self._own, self._context = Opinion(self._n, told), Opinion(self._n, told)
         self._waiting_s, self._turn = np.zeros(self._n), 0
-        self._looks = -(-self._n // TICKS_PER_ROUND) if roles is None else 0
+        self._looks = -(-self._n // TICKS_PER_ROUND) if given.role_prob is None else 0
         self._patches = np.concatenate([_neutral(self._n), x[:, :, :N_PATCH_COLUMNS]])
         self._belief = {name: np.full(len(words), 1.0 / len(words)) for name, words in BELIEFS.items()}
-        self.voice: list[tuple[int, int, float]] = []
 
     def tick(self, number: int, m: Array) -> tuple[NDArray[np.float32], NDArray[np.float32], Array]:
         """Return ``y``, ``z`` and the opinion on roles of a tick."""
         x = self._x[number]
         self._look(number, x)
-        own = self._own.prob if self._roles is None else self._roles
-        z = self._nets["song"].run({"m": m[None], "role_sum": role_sum(own, x.astype(np.float32))[None]})["z"][0]
+        own = self._own.prob if self._given.role_prob is None else self._given.role_prob
+        told = self._told(own)
+        if self._given.is_forgetful:
+            self._nets["song"].forget()
+            self._nets["mix"].forget()
+        z = self._nets["song"].run({"m": m[None], "role_sum": role_sum(told, x.astype(np.float32))[None]})["z"][0]
         is_heard = x[:, HEARD] >= HEARD_AT_LEAST
         given = {
-            "x": x, "role_prob": own, "song": self._believed(z), "mask": is_heard[:, None].astype(float),
+            "x": x, "role_prob": told, "song": self._believed(z), "mask": is_heard[:, None].astype(float),
             "inv_sqrt_n": np.full((1, 1), max(1.0, float(is_heard.sum())) ** -0.5),
         }  # fmt: skip
         y = self._nets["mix"].run(given)["y"][: self._n]
         return y, z, self._blended(own, x, y)
+
+    def _told(self, own: Array) -> Array:
+        """Return what the networks hear of roles: mostly what a name says, where one does."""
+        roles = self._given.roles_given
+        if roles is None:
+            return own
+        told, named = own.copy(), np.flatnonzero(roles >= 0)
+        told[named] *= 1.0 - GIVEN_SHARE
+        told[named, roles[named]] += GIVEN_SHARE
+        return told
 
     def _look(self, number: int, x: Array) -> None:
         self._waiting_s += (x[:, IS_ACTIVE] > 0.0) * TICK_S
@@ -99,10 +128,9 @@ class Player:
             is_own = 1.0 / (1.0 + np.exp(-voice))
             self._own.hear(ch, self._heads["role"]["role"].read(logits), is_own * self._waiting_s[ch])
             self._waiting_s[ch] = 0.0
-            self.voice.append((number, ch, voice))
 
     def _believed(self, z: NDArray[np.float32]) -> Array:
-        for name, belief in self._belief.items():
+        for name, belief in self._belief.items() if not self._given.has_no_song else ():
             prob = np.exp(log_softmax(self._heads["song"][name].read(z)))
             belief += (1.0 - np.exp(-TICK_S / SONG_TAU_S[name])) * (prob - belief)
         return np.concatenate([*self._belief.values(), np.zeros(len(STYLES))])[None]
@@ -110,7 +138,7 @@ class Player:
     def _blended(self, own: Array, x: Array, y: NDArray[np.float32]) -> Array:
         """Return the opinion with the share of the mix network, which hears the other channels too."""
         share = self._context_share
-        if share == 0.0 or self._roles is not None:
+        if share == 0.0 or self._given.role_prob is not None:
             return own
         logits = self._heads["mix"]["role"].read(y)
         for ch in np.flatnonzero(x[:, IS_ACTIVE] > 0.0).tolist():
@@ -119,14 +147,14 @@ class Player:
 
 
 def run_session(
-    model: ModelFiles, precision: str, x: Array, m: Array, roles: Array | None = None
+    model: ModelFiles, precision: str, x: Array, m: Array, given: Given | None = None
 ) -> dict[str, NDArray[Any]]:
-    """Return ``y``, ``z``, ``role_prob`` once a second, and ``voice`` rows of (tick, channel, logit).
+    """Return ``y``, ``z``, and ``role_prob`` once a second.
 
     ``x`` is ``(n_ticks, n_channels, 104)``, ``m`` ``(n_ticks, 56)``, both in -1 to 1.
     """
     n_channels = x.shape[1]
-    player = Player(model, precision, x, roles)
+    player = Player(model, precision, x, given or Given())
     y, z, told = [], [], []
     for number in range(len(x)):
         answer, song, opinion = player.tick(number, m[number])
@@ -138,7 +166,6 @@ def run_session(
         "y": np.array(y, np.float32),
         "z": np.array(z, np.float32),
         "role_prob": np.array(told, np.float32).reshape(-1, n_channels, len(ROLES)),
-        "voice": np.array(player.voice, np.float32).reshape(-1, 3),
     }
 
 
@@ -153,6 +180,15 @@ def _unpacked(values: NDArray[Any]) -> Array:
     return values.astype(np.float64) * (INT8_SCALE if values.dtype == np.int8 else 1.0)
 
 
+def _further(given: Any) -> Given:
+    return Given(
+        role_prob=given["role_prob"].astype(np.float64) if "role_prob" in given.files else None,
+        roles_given=given["roles_given"].astype(np.int64) if "roles_given" in given.files else None,
+        is_forgetful="is_forgetful" in given.files and bool(given["is_forgetful"]),
+        has_no_song="has_no_song" in given.files and bool(given["has_no_song"]),
+    )
+
+
 def main(arguments: list[str]) -> int:
     """Run every session of a folder."""
     path, precision, folder = Path(arguments[0]), arguments[1], Path(arguments[2])
@@ -160,9 +196,9 @@ def main(arguments: list[str]) -> int:
         model = read(path)
         for file in sorted(folder.glob("in_*.npz")):
             with np.load(file) as given:
-                x, m = _unpacked(given["x"]), _unpacked(given["m"])
-                roles = given["role_prob"].astype(np.float64) if "role_prob" in given.files else None
-            np.savez(folder / file.name.replace("in_", "out_"), **run_session(model, precision, x, m, roles))  # type: ignore[arg-type]
+                x, m, further = _unpacked(given["x"]), _unpacked(given["m"]), _further(given)
+            told = run_session(model, precision, x, m, further)
+            np.savez(folder / file.name.replace("in_", "out_"), **told)  # type: ignore[arg-type]
             file.unlink()
             sys.stdout.write(f"{file.name}\n")
             sys.stdout.flush()

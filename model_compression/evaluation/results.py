@@ -56,12 +56,19 @@ class Results:
     tables: list[Table] = field(default_factory=list)
     plots: list[Path] = field(default_factory=list)
 
+    @property
+    def goals(self) -> Table:
+        """What was reached of the project's goals."""
+        from .goals import table_of  # which knows figures and tables, too
+
+        return table_of(self.figures, self.command)
+
     def write(self, folder: Path) -> None:
         """Write ``evaluation.json`` and ``evaluation.md``, each whole or not at all."""
         try:
             folder.mkdir(parents=True, exist_ok=True)
             _replace(folder / "evaluation.json", json.dumps(self.as_record(), indent=1, allow_nan=False) + "\n")
-            _replace(folder / "evaluation.md", self.as_markdown())
+            _replace(folder / "evaluation.md", self.asmarkdown())
         except OSError as error:
             raise ModelError(f"{folder}: cannot be written ({error.strerror}); choose another --out") from None
 
@@ -69,6 +76,7 @@ class Results:
         """Return everything for JSON; what is not a number is null."""
         record: dict[str, Any] = _clean(
             {
+                "goals": asdict(self.goals),
                 "command": self.command,
                 "made_of": self.made_of,
                 "figures": [asdict(figure) for figure in self.figures],
@@ -78,18 +86,20 @@ class Results:
         )
         return record
 
-    def as_markdown(self) -> str:
+    def asmarkdown(self) -> str:
         """Return the page."""
-        parts = ["# Evaluation", f"`{self.command}`"]
+        goals = self.goals
+        parts = ["# Evaluation", f"`{self.command}`", "## Goals", goals.note, markdown(goals.columns, goals.rows)]
         if self.figures:
+            parts.append("## All figures")
             head = ("goal", "figure", "value", "unit", "n", "95 % interval", "met")
             rows = [
-                (f.goal, f.name, f.value, f.unit, f.n, _interval(f), {None: "", True: "yes", False: "no"}[f.is_met])
+                (f.goal, f.name, f.value, f.unit, f.n, interval_text(f), {None: "", True: "yes", False: "no"}[f.is_met])
                 for f in self.figures
             ]
-            parts.append(_markdown(head, rows))
+            parts.append(markdown(head, rows))
         for table in self.tables:
-            parts += [f"## {table.title}", table.note, _markdown(table.columns, table.rows)]
+            parts += [f"## {table.title}", table.note, markdown(table.columns, table.rows)]
         parts += [f"![{path.stem}]({path.name})" for path in self.plots]
         return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -112,13 +122,15 @@ def goal_figure(
     )
 
 
-def _interval(figure: Figure) -> str:
+def interval_text(figure: Figure) -> str:
+    """Return its interval in words; empty where there is none."""
     if figure.low is None or figure.high is None or not math.isfinite(figure.low):
         return ""
     return f"{figure.low:.3g} to {figure.high:.3g}"
 
 
-def _markdown(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+def markdown(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """Return a table in Markdown."""
     lines = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
     lines += ["| " + " | ".join(_cell(value) for value in row) + " |" for row in rows]
     return "\n".join(lines)
@@ -127,7 +139,7 @@ def _markdown(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
 def _cell(value: Any) -> str:
     if isinstance(value, float):
         return "–" if not math.isfinite(value) else f"{value:.3f}" if abs(value) < 1 else f"{value:.2f}"
-    return str(value)
+    return str(value).replace("|", "\\|")
 
 
 def _clean(value: Any) -> Any:

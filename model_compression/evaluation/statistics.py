@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import bootstrap, wilcoxon
+from scipy.stats import binom, norm, wilcoxon
 
 N_RESAMPLES = 10_000
 CONFIDENCE = 0.95
@@ -35,13 +36,8 @@ def interval(values: Sequence[float] | NDArray[np.floating], seed: int = 0) -> t
         return float("nan"), float("nan")
     if len(x) == 1 or np.ptp(x) == 0:
         return float(x.mean()), float(x.mean())
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # BCa of very few values may degenerate; it then answers nan
-        found = bootstrap(
-            (x,), np.mean, n_resamples=N_RESAMPLES, confidence_level=CONFIDENCE, method="BCa",
-            rng=np.random.default_rng(seed), batch=1000,
-        ).confidence_interval  # fmt: skip
-    return float(found.low), float(found.high)
+    rows = np.column_stack([x, np.ones(len(x))])
+    return interval_of_sums(rows, lambda sums: np.asarray(sums[..., 0] / sums[..., 1]), seed)
 
 
 def cliffs_delta(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
@@ -81,3 +77,55 @@ def holm(p_values: Sequence[float]) -> list[float]:
         largest = max(largest, (len(order) - rank) * p[k])
         adjusted[k] = min(1.0, largest)
     return [float(value) for value in adjusted]
+
+
+@lru_cache(maxsize=8)
+def _weights(n: int, seed: int) -> NDArray[np.float64]:
+    """Return how often each of ``n`` items is in each resample."""
+    return np.random.default_rng(seed).multinomial(n, np.full(n, 1.0 / n), size=N_RESAMPLES).astype(np.float64)
+
+
+def interval_of_sums(
+    rows: NDArray[np.floating] | NDArray[np.integer],
+    statistic: Callable[[NDArray[np.float64]], NDArray[np.float64]],
+    seed: int = 0,
+) -> tuple[float, float]:
+    """Return the 95 % BCa bootstrap interval of a figure that depends on sums over items only.
+
+    Parameters
+    ----------
+    rows
+        ``(n_items, n_sums)``: what each item adds.
+    statistic
+        From sums ``(..., n_sums)`` to figures ``(...,)``.
+    """
+    n = len(rows)
+    if n < 2:
+        return float("nan"), float("nan")
+    rows = np.asarray(rows, np.float64)
+    total = rows.sum(axis=0)
+    weights = _weights(n, seed)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        whole = float(statistic(total))
+        drawn, left_out = np.asarray(statistic(weights @ rows)), np.asarray(statistic(total - rows))
+    drawn, left_out = drawn[np.isfinite(drawn)], left_out[np.isfinite(left_out)]
+    if not math.isfinite(whole) or len(drawn) < N_RESAMPLES // 2:
+        return float("nan"), float("nan")
+    if np.ptp(drawn) == 0:
+        return whole, whole
+    gap = left_out.mean() - left_out
+    acceleration = float(np.sum(gap**3) / (6 * np.sum(gap**2) ** 1.5)) if np.any(gap) else 0.0
+    share = float(np.mean(drawn < whole) + 0.5 * np.mean(drawn == whole))
+    bias = float(norm.ppf(np.clip(share, 1 / len(drawn), 1 - 1 / len(drawn))))
+    ends = bias + norm.ppf([(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    low, high = np.quantile(drawn, norm.cdf(bias + ends / (1 - acceleration * ends)))
+    return float(low), float(high)
+
+
+def interval_of_quantile(values: NDArray[np.floating], share: float) -> tuple[float, float]:
+    """Return the 95 % interval of a quantile by order statistics, free of any distribution."""
+    x = np.sort(np.asarray(values, float))
+    if len(x) < 2:
+        return float("nan"), float("nan")
+    low, high = binom.ppf([(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2], len(x), share).astype(int)
+    return float(x[max(low - 1, 0)]), float(x[min(high, len(x) - 1)])

@@ -10,8 +10,10 @@ octaves.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -185,8 +187,8 @@ def _spectral_of(magnitude: Array) -> dict[str, Array]:
 
 
 def _contrast_db(band: Array) -> Array:
-    ordered = np.sort(band, axis=1)
     n = max(1, round(0.02 * band.shape[1]))
+    ordered = np.partition(band, (n - 1, band.shape[1] - n), axis=1)
     peak, valley = ordered[:, -n:].mean(axis=1), ordered[:, :n].mean(axis=1)
     return 10 * np.log10(np.maximum(peak, EPS)) - 10 * np.log10(np.maximum(valley, EPS))
 
@@ -203,13 +205,11 @@ def _panning(left: Array, right: Array) -> dict[str, Series]:
 
 
 def _dynamic(x: Array) -> dict[str, Series]:
-    framed = frames_of(x, N_FRAME, N_HOP)
-    peak = np.abs(framed).max(axis=1)
-    rms = np.sqrt(np.array([np.mean(frame**2, axis=0) for frame in framed]))
-    mean_db = np.array([np.mean(20 * np.log10(np.abs(frame) + TINY), axis=0) for frame in framed])
-    mean_floored_db = np.array(
-        [np.mean(20 * np.log10(np.maximum(np.abs(frame), FLOOR_LIN)), axis=0) for frame in framed]
-    )
+    size = np.abs(x)
+    peak = _over_frames(size, np.max)
+    rms = np.sqrt(_over_frames(x**2, np.mean))
+    mean_db = _over_frames(20 * np.log10(size + TINY), np.mean)
+    mean_floored_db = _over_frames(20 * np.log10(np.maximum(size, FLOOR_LIN)), np.mean)
     rms_db, rms_floored_db = 20 * np.log10(rms + TINY), 20 * np.log10(np.maximum(rms, FLOOR_LIN))
     peak_db, peak_floored_db = 20 * np.log10(peak + TINY), 20 * np.log10(np.maximum(peak, FLOOR_LIN))
     quotient = peak_db / np.where(np.abs(rms_db) < EPS, EPS, rms_db)
@@ -220,6 +220,15 @@ def _dynamic(x: Array) -> dict[str, Series]:
         ),
         "crest": Series(parity=quotient.mean(axis=1), fixed=(peak_floored_db - rms_floored_db).mean(axis=1)),
     }
+
+
+def _over_frames(x: Array, fold: Callable[..., Any]) -> Array:
+    """Return mean or maximum of each whole frame of ``x (n_frames, 2)``, by way of its hops."""
+    if len(x) < N_FRAME:
+        return np.asarray(fold(frames_of(x, N_FRAME, N_HOP), axis=1))
+    hops = fold(x[: len(x) // N_HOP * N_HOP].reshape(-1, N_HOP, x.shape[1]), axis=1)
+    n_hops = N_FRAME // N_HOP
+    return np.asarray(fold([hops[k : len(hops) - n_hops + 1 + k] for k in range(n_hops)], axis=0))
 
 
 def _smooth(x: Array) -> Array:

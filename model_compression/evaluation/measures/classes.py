@@ -10,6 +10,7 @@ from .framing import Array
 
 Z_90 = float(norm.ppf(0.95))
 N_BINS = 10
+N_SCORE_BINS = 256
 
 
 def confusion(truth: NDArray[np.integer], guess: NDArray[np.integer], n_classes: int) -> NDArray[np.int64]:
@@ -17,11 +18,11 @@ def confusion(truth: NDArray[np.integer], guess: NDArray[np.integer], n_classes:
     return np.bincount(np.asarray(truth) * n_classes + np.asarray(guess), minlength=n_classes**2).reshape(n_classes, -1)
 
 
-def f1_by_class(counts: NDArray[np.integer]) -> Array:
-    """Return the F1 of each class; ``nan`` for one that the truth does not hold."""
-    hit = np.diag(counts).astype(float)
-    total = counts.sum(axis=0) + counts.sum(axis=1)
-    return np.where(counts.sum(axis=1) > 0, 2 * hit / np.maximum(total, 1), np.nan)
+def f1_by_class(counts: NDArray[np.integer] | NDArray[np.floating]) -> Array:
+    """Return the F1 of each class of counts ``(..., n, n)``; ``nan`` for one that the truth does not hold."""
+    hit = np.diagonal(counts, axis1=-2, axis2=-1).astype(float)
+    total = counts.sum(axis=-2) + counts.sum(axis=-1)
+    return np.where(counts.sum(axis=-1) > 0, 2 * hit / np.maximum(total, 1e-9), np.nan)
 
 
 def macro_f1(counts: NDArray[np.integer]) -> float:
@@ -70,3 +71,26 @@ def calibration_error(confidence: NDArray[np.floating], is_right: NDArray[np.boo
     bins = reliability(confidence, is_right)
     n = sum(count for *_, count in bins)
     return float(sum(abs(said - right) * count for said, right, count in bins) / n) if n else float("nan")
+
+
+def binned_scores(pairs: list[tuple[NDArray[np.bool_], NDArray[np.floating]]]) -> NDArray[np.int64]:
+    """Return counts of each item's true and false scores in bins that all share, ``(n_items, 2 * N_SCORE_BINS)``."""
+    if not pairs:
+        return np.zeros((0, 2 * N_SCORE_BINS), np.int64)
+    scores = np.concatenate([np.asarray(score, float) for _, score in pairs])
+    edges = np.unique(np.quantile(scores, np.linspace(0, 1, N_SCORE_BINS)))[1:]
+    rows = []
+    for truth, score in pairs:
+        index = np.searchsorted(edges, score, side="right")
+        rows.append(np.concatenate([np.bincount(index[truth == wanted], minlength=N_SCORE_BINS)
+                                    for wanted in (True, False)]))  # fmt: skip
+    return np.array(rows)
+
+
+def auc_of_bins(sums: NDArray[np.floating]) -> Array:
+    """Return the area under the curve from sums of ``binned_scores``, ties within a bin half."""
+    true, false = np.split(np.asarray(sums, float), 2, axis=-1)
+    under = np.cumsum(false, axis=-1) - false
+    pairs = true.sum(axis=-1) * false.sum(axis=-1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray(np.sum(true * (under + 0.5 * false), axis=-1) / pairs)

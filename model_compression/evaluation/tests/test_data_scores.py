@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from dsp_kernels.contract.generated.contract import ROLES
 from model_compression.errors import ModelError
-from model_compression.evaluation import data_evaluation, data_scores, invariance, shards
+from model_compression.evaluation import data_figures, data_scores, invariance, shards
+from model_compression.evaluation.gathered import Gathered
 from model_compression.evaluation.model_files import Head
 from model_compression.evaluation.shards import Labelled
 from model_compression.evaluation.tests.sessions_of_tones import arrays_of, write_shard
@@ -65,7 +66,7 @@ def perfect(session: Labelled) -> dict[str, NDArray[Any]]:
     z[session["beat"] > 0, 0] = z[session["beat"] == 2, 1] = z[session["boundary"], 2] = 5.0
     z[:, 3 + 1] = z[:, 9 + 2] = z[:, 17 + 1] = z[:, 20 + 9] = 5.0
     role_prob = np.broadcast_to(np.eye(len(ROLES), dtype=np.float32)[session["role"]], (12, n_channels, len(ROLES)))
-    return {"y": y, "z": z, "role_prob": role_prob, "voice": np.zeros((0, 3), np.float32)}
+    return {"y": y, "z": z, "role_prob": role_prob}
 
 
 def test_the_truth_scores_zero_error_and_full_marks(session: Labelled) -> None:
@@ -116,10 +117,10 @@ def test_channels_are_told_apart_by_the_bleed_they_hear(session: Labelled) -> No
 
 
 def test_figures_hold_a_perfect_answer_to_the_goals(session: Labelled) -> None:
-    found = data_evaluation.Gathered()
-    answer = perfect(session) | {"voice": np.array([[100, 0, 3.0], [200, 1, -3.0]], np.float32)}
-    data_evaluation.add(found, session, answer, MIX, SONG)
-    figures = data_evaluation.figures_of(found, "int8")
+    found = Gathered()
+    answer = perfect(session)
+    found.add(session, answer, MIX, SONG)
+    figures = data_figures.figures_of(found, "int8")
     by_name = {figure.name: figure for figure in figures}
     assert by_name["offset_lu MAE, int8"].is_met
     assert by_name["activity F1"].value == 1.0

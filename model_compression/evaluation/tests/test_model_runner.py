@@ -63,7 +63,7 @@ def test_the_command_measures_a_model_on_a_data_set(tmp_path: Path) -> None:
     names = [figure["name"] for figure in record["figures"]]
     assert "offset_lu MAE, int8" in names
     titles = [table["title"] for table in record["tables"]]
-    assert {"By number of channels", "Baselines on the same sessions", "Without: same"} <= set(titles)
+    assert {"By number of channels", "Baselines on the same sessions", "Trained without: same"} <= set(titles)
     assert all((out / plot).stat().st_size > 1000 for plot in record["plots"])
 
 

@@ -15,6 +15,7 @@ from model_compression.errors import ModelError
 from model_compression.evaluation import audio_evaluation, clip_evaluation, command, real_audio, session_folders
 from model_compression.evaluation.results import Results
 from model_compression.evaluation.tests.sessions_of_tones import RATE_HZ, small_session, write_manifest
+from model_compression.nets.layout import IS_ACTIVE
 
 BOX = [sys.executable, "-m", "firmware"]
 
@@ -116,13 +117,41 @@ def test_a_clip_is_repeated_to_eight_seconds_and_a_long_one_is_left() -> None:
     assert clip_evaluation.repeated(np.tile(clip, (9, 1)), RATE_HZ).shape == (9 * RATE_HZ, 1)
 
 
-def test_clips_and_tracks_are_one_set_for_each_who_listened() -> None:
-    def heard(label: str) -> audio_evaluation.Heard:
-        return audio_evaluation.Heard(truth="bass", guess="bass", confidence=0.5, label=label)
+def test_clips_and_tracks_count_alone_and_together_for_each_who_listened(tmp_path: Path) -> None:
+    def heard(label: str, guess: str) -> audio_evaluation.Heard:
+        return audio_evaluation.Heard(truth="bass", guess=guess, confidence=0.5, label=label)
 
-    tracks = [heard("rules, no names"), heard("model, no names")]
-    clips = [heard("rules, as they are"), heard("rules, repeated to 8 s")]
-    assert [h.label for h in clip_evaluation.together(tracks, clips)] == ["rules", "model", "rules"]
+    results = Results(command="test")
+    clips = [heard("rules", "bass"), heard("model", "bass"), heard("model", "kick")]
+    clip_evaluation.report_all(clips, [heard("rules, no names", "kick"), heard("model", "bass")], results, tmp_path)
+    accuracy = {f.name: (f.value, f.n) for f in results.figures if f.name.startswith("roles accuracy")}
+    assert accuracy == {
+        "roles accuracy, clips and tracks: rules": (0.5, 2),
+        "roles accuracy, clips and tracks: model": (pytest.approx(2 / 3), 3),
+        "roles accuracy, clips: rules": (1.0, 1),
+        "roles accuracy, clips: model": (0.5, 2),
+        "roles accuracy, tracks of songs: rules": (0.0, 1),
+        "roles accuracy, tracks of songs: model": (1.0, 1),
+    }
+    assert [f.name for f in results.figures if f.goal] == [
+        "roles macro-F1, clips and tracks: rules", "roles macro-F1, clips and tracks: model",
+    ]  # fmt: skip
+    table = next(t for t in results.tables if t.title == "Confusion, clips and tracks: model")
+    assert table.columns[1:] == ("kick", "bass")
+    assert table.rows == [("kick", 0, 0), ("bass", 1, 2)]
+
+
+def test_clips_and_the_songs_beside_them_are_heard_by_the_box(tmp_path: Path) -> None:
+    manifest = write_manifest(tmp_path)
+    sounds = clip_evaluation.sounds_of(real_audio.clips(manifest))
+    assert [len(sound.stems[0]) / RATE_HZ for sound in sounds] == [8.0, 8.0]
+    songs = clip_evaluation.songs_of(real_audio.songs(manifest, seed=0))
+    found = clip_evaluation.heard_by_box([sounds[0], songs[0]], models={"rules": "none"}, command=BOX)
+    assert [h.truth for h in found] == ["bass", "vocal_lead", "bass", "synth"]
+    assert {h.label for h in found} == {"rules"}
+    x = clip_evaluation.side_by_side([clip_evaluation.inputs_of(sounds[0]), clip_evaluation.inputs_of(songs[0])])
+    assert x.shape == (400, 4, 104)
+    assert (x[100:, 1:, IS_ACTIVE] == -127).all(), "a song of 2 s is over"
 
 
 def arguments(*words: str) -> argparse.Namespace:
@@ -136,6 +165,8 @@ def arguments(*words: str) -> argparse.Namespace:
     [
         ([], "nothing to measure on"),
         (["--data", "nowhere"], "--data measures a model"),
+        (["--clips", "nowhere.json", "--mixes", "3"], "--mixes says more about --data"),
+        (["--audio", "nowhere", "--student", "run"], "--student says more about --clips"),
         (["--data", "nowhere", "--model", "m.bundle"], r"has no test/shard_\*\.npz"),
         (["--clips", "nowhere.json"], "cannot be read"),
         (["--audio", "nowhere"], "is no folder"),

@@ -102,3 +102,29 @@ def test_the_bootstrap_interval_covers_the_mean_as_often_as_it_says() -> None:
     rng = np.random.default_rng(5)
     covered = [low <= 1.0 <= high for low, high in (statistics.interval(rng.exponential(size=30)) for _ in range(40))]
     assert sum(covered) >= 33  # 95 % of 40 are 38; 33 and fewer happen once in 500
+
+
+def test_an_interval_of_sums_covers_a_ratio_as_often_as_it_says() -> None:
+    """A root mean square of items of unequal length, whose truth is known."""
+    rng = np.random.default_rng(2)
+    covered = 0
+    for _ in range(40):
+        counts = rng.integers(5, 40, 30)
+        rows = np.array([(np.sum(rng.normal(0, 2.0, n) ** 2), n) for n in counts])
+        low, high = statistics.interval_of_sums(rows, lambda sums: np.sqrt(sums[..., 0] / sums[..., 1]))
+        covered += low <= 2.0 <= high
+    assert covered >= 33
+
+
+def test_the_area_under_binned_scores_is_that_of_the_scores_themselves() -> None:
+    rng = np.random.default_rng(1)
+    pairs = [(truth, rng.standard_normal(500) + 1.5 * truth) for truth in rng.random((6, 500)) < 0.3]
+    binned = classes.binned_scores(pairs)
+    assert binned.sum() == 3000
+    exact = classes.roc_auc(*(np.concatenate(column) for column in zip(*pairs, strict=True)))
+    assert float(classes.auc_of_bins(binned.sum(axis=0))) == pytest.approx(exact, abs=2e-3)
+
+
+def test_f1_of_several_counts_at_once_is_that_of_each() -> None:
+    counts = np.random.default_rng(0).integers(0, 9, (4, 5, 5))
+    assert classes.f1_by_class(counts) == pytest.approx(np.array([classes.f1_by_class(one) for one in counts]))
