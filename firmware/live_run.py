@@ -18,7 +18,7 @@ from board_configs.board import Board
 
 from .control.scenes import read_scene
 from .errors import EvenhandError
-from .inference.inline import NONE, SHIPPED_WORD
+from .inference.choice import DEFAULT_MODEL, NONE, SHIPPED_WORD
 from .live_report import keep_run
 from .live_start import START_S, attached, last_words, refuse_failed_start, runtime_folder, wait_for_sound
 from .mixer_setup import setup_of_board, write_setup
@@ -50,7 +50,7 @@ class RunJob:
     target_lufs: float = -16.0
     amount_percent: float = 100.0
     waits_for_card: bool = False
-    model: str = "none"  # a bundle, "shipped" or "none"
+    model: str = DEFAULT_MODEL  # a bundle, "shipped" or "none"
     model_keys: tuple[Path, ...] = ()
     style: str = "natural"
     priority: int = 80

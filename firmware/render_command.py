@@ -14,6 +14,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 
 from dsp_kernels.contract.generated.contract import STYLES
 
+from .inference.choice import DEFAULT_MODEL, MODEL_HELP
 from .say import say
 
 NAME = "render"
@@ -39,9 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=["speech", "music", "gated", "off"],
         help="how microphones share gain (default: the box decides)",
     )
-    parser.add_argument(
-        "--model", metavar="BUNDLE|shipped|none", default="none", help="learned model, or none: rules alone (none)"
-    )
+    parser.add_argument("--model", metavar="BUNDLE|shipped|none", default=DEFAULT_MODEL, help=MODEL_HELP)
     parser.add_argument(
         "--model-key", metavar="FILE", type=Path, action="append", default=[], help="public key to trust besides ours"
     )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .errors import EvenhandError
-from .inference.inline import NONE, SHIPPED_WORD
+from .inference.choice import DEFAULT_MODEL, NONE, SHIPPED_WORD
 from .session_files import SUFFIXES
 from .sessions import Session
 from .wav_writer import size_bytes
@@ -21,7 +21,7 @@ class RenderJob:
     out: Path
     scene: Path | None = None
     automix: str | None = None
-    model: str = "none"  # a bundle, "shipped" or "none"
+    model: str = DEFAULT_MODEL  # a bundle, "shipped" or "none"
     model_keys: tuple[Path, ...] = ()
     style: str = "natural"
     target_lufs: float = -16.0

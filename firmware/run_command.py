@@ -17,6 +17,7 @@ from rich.live import Live
 from dsp_kernels.contract.generated.contract import STYLES
 
 from .errors import EvenhandError
+from .inference.choice import DEFAULT_MODEL, MODEL_HELP
 from .render_command import between
 from .say import say
 
@@ -60,9 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--amount", metavar="PERCENT", type=between(0.0, 100.0), default=100.0, help="how far the box goes (100)"
     )
-    parser.add_argument(
-        "--model", metavar="BUNDLE|shipped|none", default="none", help="learned model, or none: rules alone (none)"
-    )
+    parser.add_argument("--model", metavar="BUNDLE|shipped|none", default=DEFAULT_MODEL, help=MODEL_HELP)
     parser.add_argument(
         "--model-key", metavar="FILE", type=Path, action="append", default=[], help="public key to trust besides ours"
     )

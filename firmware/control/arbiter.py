@@ -78,7 +78,7 @@ class Arbiter:
     name_of
         Says what a strip is called, from scope and index.
     why
-        Says what is known about a proposal's cause by the time that its line is written; empty for nothing.
+        Says what is known about a move's cause by the time that its line is written; empty for nothing.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class Arbiter:
         state: MixerState,
         decisions: DecisionLog,
         name_of: Callable[[str, int], str],
-        why: Callable[[Proposal], str] = lambda _: "",
+        why: Callable[[Move], str] = lambda _: "",
     ) -> None:
         self.state = state
         self.decisions = decisions
@@ -215,10 +215,14 @@ class Arbiter:
         if slot in self._moves:
             self._moves[slot].changed_s = time_s
 
-    def channels_moved_by_model(self) -> list[int]:
-        """Return the channels with a move that a model has a part in and whose line is not written yet."""
-        moves = (move.proposal for move in self._moves.values())
-        return sorted({p.index for p in moves if p.scope == "channel" and "sigma" in p.evidence})
+    def moved_by_model(self) -> list[Move]:
+        """Return the moves of channels that a model has a part in and that go far enough to get a line."""
+        return [
+            move
+            for slot, move in self._moves.items()
+            if move.proposal.scope == "channel" and "sigma" in move.proposal.evidence
+            and self._is_worth_a_line(slot, move, float(self.heading[slot]))
+        ]  # fmt: skip
 
     def settle(self, time_s: float) -> None:
         """Jump to all targets and tell the moves: before sound runs."""
@@ -237,13 +241,17 @@ class Arbiter:
             is_long = is_last or time_s - move.began_s >= LONG_MOVE_S
             if not has_rested and not is_long:
                 continue
-            if _distance(slot, now, move.from_value) >= _PACE_OF[move.proposal.param][2]:
+            if self._is_worth_a_line(slot, move, now):
                 self._log(slot, move, now, time_s)
                 move.from_value, move.began_s = now, time_s
             if has_rested and now == move.from_value:
                 told.append(slot)
         for slot in told:
             del self._moves[slot]
+
+    @staticmethod
+    def _is_worth_a_line(slot: int, move: Move, to_value: float) -> bool:
+        return _distance(slot, to_value, move.from_value) >= _PACE_OF[move.proposal.param][2]
 
     def _log(self, slot: int, move: Move, to_value: float, time_s: float) -> Decision:
         p = move.proposal
@@ -256,7 +264,7 @@ class Arbiter:
             from_value=move.from_value,
             to_value=to_value,
             unit=slots.INFO[slot].entry.unit,
-            cause=" ".join(filter(None, (p.cause, self.why(p)))),
+            cause=" ".join(filter(None, (p.cause, self.why(move)))),
             evidence=p.evidence,
             confidence=p.confidence,
             source=p.source,

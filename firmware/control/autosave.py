@@ -147,12 +147,17 @@ class Autosave:
 # ------------------------------------------------------------------------------------------------------- the start
 
 
-def load_last(folder: Path, names: Sequence[str]) -> tuple[Scene | None, list[str]]:
+def load_last(
+    folder: Path, names: Sequence[str], restored: Path | None = None
+) -> tuple[Scene | None, list[str]]:  # fmt: skip
     """Return the newest state in the folder that this box can use, or None, and what the log should say.
 
-    What cannot be used is set aside, never deleted. A channel that has another name now begins afresh.
+    What cannot be used is set aside, never deleted. A channel that has another name now begins afresh. ``restored`` is
+    what a backup brought: it becomes the last state, and that one the state before.
     """
     notes: list[str] = []
+    if restored is not None and restored.is_file():
+        notes.append(_take_over(folder, restored))
     for name in (LAST, BEFORE):
         for part in folder.glob(f".{name}.*part"):  # of a process that was killed while it wrote
             with suppress(OSError):
@@ -167,6 +172,21 @@ def load_last(folder: Path, names: Sequence[str]) -> tuple[Scene | None, list[st
             notes.append(f"{path}: taken for the last state")
         return _for_channels(scene, names, notes), notes
     return None, notes
+
+
+def _take_over(folder: Path, restored: Path) -> str:
+    try:
+        read_scene(restored)
+        if (folder / LAST).exists():
+            (folder / LAST).replace(folder / BEFORE)
+        restored.replace(folder / LAST)
+    except EvenhandError as error:
+        with suppress(OSError):
+            restored.unlink()
+        return f"the backup's state is not used: {error}"
+    except OSError as error:
+        return f"{restored}: cannot be taken over: {error.strerror}; the state from before stands"
+    return f"{restored}: restored from a backup"
 
 
 def _candidates(folder: Path) -> list[Path]:

@@ -8,21 +8,20 @@ from typing import Any, TextIO
 import numpy as np
 from numpy.typing import NDArray
 
-from dsp_kernels.contract.generated.contract import ROLES, STYLES
+from dsp_kernels.contract.generated.contract import STYLES
 from firmware.errors import EvenhandError
 from firmware.inference.answer import Answer, Question
 from firmware.observation import TICK_MS, ChannelSetup, Observation
 
 from . import slots
-from .arbiter import Arbiter, Pending
-from .classify import Classifier
+from .arbiter import Arbiter, Move, Pending
+from .channel_roles import ChannelRoles
 from .decisions import PREAMP_UNITS, Decision, DecisionLog
 from .learned import Learned
 from .listening import Listening
 from .mixer_state import MixerState, Mode
 from .proposals import Proposal
 from .responses import MixGain
-from .roles import role_from_name, role_or_refuse
 from .rules.automix_groups import SHARE_MODES, AutomixGroups
 from .rules.balance import Balance
 from .rules.bleed_alignment import BleedAlignment
@@ -109,12 +108,8 @@ class Control:
         is_stereo = np.array([c.is_stereo for c in channels])
         self._view = View(names, is_stereo, self.state, self._arbiter, self._listening, self.learned, TICK_S)
         self._mix_gain = MixGain(self.state, len(channels))
-        self._classifier = Classifier(is_stereo)
-        self._given = self._roles_given(scene)
-        self._view.is_role_given = np.array([known is not None for known in self._given])
-        self._roles_told = np.array([ROLES.index(known[0]) if known else -1 for known in self._given], np.int8)
+        self._roles = ChannelRoles(channels, scene, self._view)
         self._generation = np.zeros(len(channels), np.uint8)
-        self._set_roles()
         self._balance = Balance(self._mix_gain)
         rules: tuple[Rule, ...] = (
             GainStaging(), self._balance, HighPass(), CorrectiveEq(), Unmask(self._mix_gain), Dynamics(), Pan(),
@@ -133,39 +128,6 @@ class Control:
             return self.channels[index].name
         return scope if slots.COUNT[scope] == 1 else f"{scope} {index + 1}"
 
-    # ----------------------------------------------------------------------------------------------- roles
-
-    def _roles_given(self, scene: Scene | None) -> list[tuple[str, float] | None]:
-        """Return role and confidence where somebody said: the set-up, a scene, or the name."""
-        given: list[tuple[str, float] | None] = []
-        for index, channel in enumerate(self.channels):
-            if channel.role is not None:
-                given.append((role_or_refuse(channel.role, channel.name), 1.0))
-            elif scene is not None and index in scene.roles:
-                given.append((scene.roles[index], 1.0))
-            else:
-                given.append(role_from_name(channel.name))
-        return given
-
-    def _set_roles(self) -> None:
-        heard = zip(self.learned.roles, self._classifier.roles, strict=True)
-        guesses = [learned if learned[1] > 0.0 else plain for learned, plain in heard]
-        chosen = [known or guess for known, guess in zip(self._given, guesses, strict=True)]
-        self._view.set_roles([role for role, _ in chosen], np.array([confidence for _, confidence in chosen]))
-
-    def _classify(self) -> None:
-        """Let the model say what nobody named; where it has said nothing and none is there, the plain guess."""
-        unknown = ~self._view.is_role_given
-        if not unknown.any():
-            return
-        if self.learned.is_on:
-            has_changed = self.learned.decide_roles(unknown)
-        else:
-            is_known = np.array([confidence > 0.0 for _, confidence in self.learned.roles])
-            has_changed = self._classifier.listen(self._listening, unknown & ~is_known)
-        if has_changed:
-            self._set_roles()
-
     # ------------------------------------------------------------------------------------------------ tick
 
     def _prepare(self, scene: Scene | None) -> None:
@@ -182,11 +144,12 @@ class Control:
 
     def question(self, observation: Observation) -> Question:
         """Return what a model is to be asked after this tick."""
-        moving = self._arbiter.channels_moved_by_model() if self.learned.is_on else []
+        moves = self._arbiter.moved_by_model() if self.learned.is_on else []
+        unexplained = {move.proposal.index for move in moves if not self._is_explained(move)}
         return Question(
             tick=self._tick, features=observation.features, mix_features=observation.mix_features,
-            trim_db=self._view.value("input.trim_db"), roles_given=self._roles_told, generation=self._generation,
-            style=self.learned.style, asks_about=self.learned.next_question(moving, self._tick),
+            trim_db=self._view.value("input.trim_db"), roles_given=self._roles.told, generation=self._generation,
+            style=self.learned.style, asks_about=self.learned.next_question(unexplained, self._tick),
         )  # fmt: skip
 
     def replace_source(self, ch: int) -> None:
@@ -199,12 +162,16 @@ class Control:
             raise EvenhandError(f'no style "{style}"{slots.near_misses(style, list(STYLES))}')
         self.learned.set_style(style)
 
-    def _why(self, proposal: Proposal) -> str:
-        """Return in brackets what made a model's part of a decision, as far as it was asked."""
-        if "sigma" not in proposal.evidence or proposal.scope != "channel":
+    def _is_explained(self, move: Move) -> bool:
+        began_tick = self._tick - (self._time_s - move.began_s) / TICK_S
+        return self.learned.is_explained(move.proposal.index, began_tick)
+
+    def _why(self, move: Move) -> str:
+        """Return in brackets what made a model's part of a move, where the model was asked about it."""
+        proposal = move.proposal
+        if "sigma" not in proposal.evidence or proposal.scope != "channel" or not self._is_explained(move):
             return ""
-        told = self.learned.why(proposal.index, _target_of(proposal.param))
-        return f"({told})" if told else ""
+        return f"({self.learned.why(proposal.index, _target_of(proposal.param))})"
 
     def tick(self, observation: Observation, answer: Answer | None = None) -> NDArray[np.void] | None:
         """Take one look, and a model's answer to an earlier one, and decide.
@@ -221,7 +188,7 @@ class Control:
         self._listening.hear(observation, view.value("input.trim_db"))
         if answer is not None or self.learned.has_answers:
             was_alive = self.learned.is_alive
-            self.learned.hear(answer, self._listening.active_s)
+            self.learned.hear(answer, self._listening.active_s, view.leads())
             if was_alive and not self.learned.is_alive:
                 self._arbiter.let_go_of_model(time_s)
         for offset, rule in self._due:
@@ -230,7 +197,7 @@ class Control:
                 if proposals:
                     self._arbiter.offer(proposals, time_s)
         if (self._tick + 33) % CLASSIFY_TICKS == 0:
-            self._classify()
+            self._roles.listen()
         self._arbiter.advance(time_s, TICK_S)
         self._tick += 1
         return self.snapshot()
@@ -380,7 +347,7 @@ class Control:
     @property
     def roles_given(self) -> dict[int, str]:
         """Roles that somebody chose, by channel: neither read from a name nor guessed."""
-        return {ch: known[0] for ch, known in enumerate(self._given) if known is not None and known[1] == 1.0}
+        return self._roles.chosen
 
     @property
     def scene_kind(self) -> str:

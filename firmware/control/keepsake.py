@@ -27,10 +27,11 @@ from .arbiter import OWNER_HOLD_S, Arbiter, Move, Pending
 from .control import Control
 from .decisions import Decision
 from .envelope import IDENTITY_BYTES, KeepsakeError, refused, seal, unseal
-from .memory import Rows, memories_of, read, settings_of, written
+from .memory import Leaf, Rows, memories_of, read, settings_of, written
 from .mixer_state import MAX_PREAMP_GAIN_DB
 from .proposals import PRIORITY, Proposal
 from .records import decision_of, is_count, is_number, is_time, proposal_of, text_of
+from .rules.refine import OF_A_PASS
 
 N_NEWEST = 8  # decisions in the state: those since the last evidence, seldom more
 N_REMEMBERED = 128  # decisions in the evidence: what may be undone after a restart
@@ -58,6 +59,7 @@ def _code_id() -> bytes:
 
 _CODE_ID = _code_id()  # at import: of what runs, not of what an update has put in its place since
 _identities: WeakKeyDictionary[Control, tuple[bytes, bytes]] = WeakKeyDictionary()
+_passes: WeakKeyDictionary[Control, tuple[int, str, bytes]] = WeakKeyDictionary()  # as of which look, and how written
 
 
 def _identity(control: Control, kind: int) -> bytes:
@@ -101,6 +103,7 @@ def remember_state(control: Control) -> bytes:
         gliding.astype(_PLACE), owned.astype(_PLACE), arbiter._owner[owned], arbiter._owner_until_s[owned],
         np.array(moves, _NUMBER), np.array(pending, _NUMBER),
     )  # fmt: skip
+    pass_text, pass_rows = _written_pass(control)
     head = {
         "time_s": time_s,
         "checked_s": arbiter._checked_s,
@@ -118,7 +121,22 @@ def remember_state(control: Control) -> bytes:
         asking=[p.proposal for p in arbiter._pending.values()],
         decisions=_newest(control, N_NEWEST),
     )
-    return seal(_STATE, _identity(control, _STATE), text, b"".join(part.tobytes() for part in parts))
+    text = f'{text[:-1]},"pass":{pass_text}}}'
+    return seal(_STATE, _identity(control, _STATE), text, b"".join([part.tobytes() for part in parts] + [pass_rows]))
+
+
+def _leaves_of_pass(control: Control) -> list[Leaf]:
+    return [Leaf(name, f"Refinement.{name}", control.refinement, name) for name in OF_A_PASS]
+
+
+def _written_pass(control: Control) -> tuple[str, bytes]:
+    """Return where the refinement is, as JSON and numbers, written once a look."""
+    n_looks, known = control.refinement.n_looks, _passes.get(control)
+    if known is None or known[0] != n_looks:
+        rows: list[bytes] = []
+        text = json.dumps({leaf.attribute: written(leaf, rows) for leaf in _leaves_of_pass(control)})
+        known = _passes[control] = (n_looks, text, b"".join(rows))
+    return known[1:]
 
 
 def _with_records(head: Mapping[str, Any], **lists: Iterable[Proposal | Decision]) -> str:
@@ -165,7 +183,7 @@ def recall_state(control: Control, left: bytes) -> None:
         _require("moves", all(move.changed_s <= time_s and move.began_s <= time_s for move in moves.values()))
         pending = dict(map(_pending, rows.take(_NUMBER, (len(asking), 3)).tolist(), asking))
         _require("questions", all(1 <= p.id <= n_pending and p.time_s <= time_s for p in pending.values()))
-        rows.end()
+        passing = _pass(control, text.get("pass", {}), rows)
         decisions = _decisions(text["decisions"], n_decisions)
 
     state, arbiter = control.state, control._arbiter
@@ -181,8 +199,20 @@ def recall_state(control: Control, left: bytes) -> None:
     arbiter.n_refused, arbiter._checked_s = n_refused, checked_s
     arbiter.causes = _in_force(arbiter, arbiter.causes)
     control.decisions.take_up(n_decisions, decisions)
+    for attribute, value in passing.items():
+        setattr(control.refinement, attribute, value)
     control._time_s = control._view.time_s = time_s
     control._published = -1
+
+
+def _pass(control: Control, nodes: Mapping[str, Any], rows: Rows) -> dict[str, Any]:
+    """Return where the refinement was; nothing where other code remembers other things of it: it looks anew."""
+    leaves = _leaves_of_pass(control)
+    if [leaf.attribute for leaf in leaves] != list(nodes):
+        return {}
+    found = {leaf.attribute: read(leaf, nodes[leaf.attribute], rows, len(control.channels)) for leaf in leaves}
+    rows.end()
+    return found
 
 
 def _rows_of(rows: Rows, n_unusual: Any) -> NDArray[np.float32]:

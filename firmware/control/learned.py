@@ -3,10 +3,13 @@
 A rule's answer is ``rule + trust * share * clip(model - rule, bound)``. Trust glides: to 1 while answers come, to 0
 when they stop. So the rules alone stand always, and a model that comes or goes never makes a jump. The share weighs two
 estimates by their spread, ``rule_sigma^2 / (rule_sigma^2 + sigma^2)``: a model that says it does not know moves little.
+Where somebody named the role the rule knows it too: the share is ``1 - (sigma / rule_sigma)^2``, nothing for a model
+that is no surer than the rule. A named lead vocal leads while it sounds, whatever a model thinks of its importance.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import NamedTuple
 
 import numpy as np
@@ -51,8 +54,9 @@ TEMPO_SAME, TEMPO_S = 0.02, 1.0  # share within which a tempo is the same, and h
 SCENE_S, SCENE_HOLD_S = 0.3, 0.5
 LEADER_HOLD_S, LEADER_MARGIN = 2.0, 0.1
 ROLE_HEARD_S, ROLE_DECIDES = 2.0, 0.35  # as the plain guess does: classify.py
-EXPLAIN_TICKS = 64  # between two questions for an explanation: one takes 16, explain.py, and costs 15 looks
+EXPLAIN_TICKS = 32  # between two questions for an explanation: one takes 16 at most, explain.py
 TOLD_SHARE = 0.35  # of the largest effect; smaller ones are not told: they hold less often when tried
+NO_CAUSE = "no single cause"
 _STYLES = {name: n for n, name in enumerate(STYLES)}
 
 
@@ -86,19 +90,23 @@ class Learned:
         self.lead_share = np.zeros(n_channels)  # glides to 1 for the leader
         self._scene_s = 0.0  # how long another scene has been likelier
         self._leader_s = 0.0
+        self.is_named = np.zeros(n_channels, bool)  # whose role somebody said
         self.roles: list[tuple[str, float]] = [("other", 0.0)] * n_channels
         self.effect = np.zeros((n_channels, len(TARGETS), len(FAMILIES)))
-        self.explained_tick = np.full(n_channels, -1.0)
+        self.explained_tick = np.full(n_channels, -np.inf)
 
     # -------------------------------------------------------------------------------------------------- hearing
 
-    def hear(self, answer: Answer | None, active_s: NDArray[np.float64]) -> None:
-        """Take this tick's answer, or none."""
+    def hear(
+        self, answer: Answer | None, active_s: NDArray[np.float64], leads: NDArray[np.bool_] | None = None
+    ) -> None:
+        """Take this tick's answer, or none; who ``leads`` needs no model to say so."""
         if answer is not None and answer.explanation is not None:
             told = answer.explanation
             self.effect[told.channel], self.explained_tick[told.channel] = told.effect, float(answer.tick)
         if answer is not None and answer.is_valid:
             self._take(answer, active_s)
+            self._follow_leader(active_s, leads)
         elif self.has_answers:
             self._since_ticks += 1
         step = self.tick_s / TRUST_GLIDE_S
@@ -131,7 +139,6 @@ class Learned:
         self.key = _word(self.key_prob, self.key)
         self._follow_tempo(float(session["tempo_bpm"]), float(session["tempo_confidence"]))
         self._follow_scene()
-        self._follow_leader(active_s)
 
     def _follow_tempo(self, bpm: float, confidence: float) -> None:
         """Take a tempo up once it is sure and steady; drift with it; drop it when the beat has been gone for long."""
@@ -155,8 +162,11 @@ class Learned:
         if self._scene_s >= SCENE_HOLD_S:
             self.scene, self._scene_s = likely, 0.0
 
-    def _follow_leader(self, active_s: NDArray[np.float64]) -> None:
-        heard = np.where(active_s >= READY_S, self.importance, -1.0)
+    def _follow_leader(self, active_s: NDArray[np.float64], leads: NDArray[np.bool_] | None) -> None:
+        may_lead = active_s >= READY_S
+        if leads is not None and (may_lead & leads).any():
+            may_lead &= leads
+        heard = np.where(may_lead, self.importance, -1.0)
         first = int(np.argmax(heard))
         has_lost = first != self.leader and heard[first] >= 0.0 and (
             self.leader < 0 or heard[first] > heard[self.leader] + LEADER_MARGIN
@@ -217,10 +227,11 @@ class Learned:
 
     def share(self, family: Family) -> NDArray[np.float64]:
         """Return how far each channel goes from the rule's answer to the model's, 0 to 1, by the model's own sigma."""
-        return 1.0 / (1.0 + (self.sigma[:, family.sigma] / family.rule_sigma) ** 2)
+        against = (self.sigma[:, family.sigma] / family.rule_sigma) ** 2
+        return np.where(self.is_named, np.maximum(1.0 - against, 0.0), 1.0 / (1.0 + against))
 
     def confidence(self, family: Family, ch: int) -> float:
-        """Return how sure the model is: its share, 0.5 where it knows no better than the rule."""
+        """Return how sure the model is: its share."""
         return float(self.share(family)[ch])
 
     def evidence(self, family: Family, ch: int, rule: float, residual: float) -> dict[str, float]:
@@ -244,21 +255,23 @@ class Learned:
         """``speech``, ``music`` or ``mixed``; None where the model does not say, or nobody listens to it."""
         return SCENE_KINDS[self.scene] if self.scene >= 0 and self.trust > 0.5 else None
 
-    def next_question(self, moving: list[int], tick: int) -> int:
+    def next_question(self, moving: Collection[int], tick: int) -> int:
         """Return the channel to ask an explanation for, or -1: of those that move, the one asked longest ago."""
         if tick % EXPLAIN_TICKS or not moving or not self.is_on:
             return -1
         return min(moving, key=lambda ch: (self.explained_tick[ch], ch))
 
+    def is_explained(self, ch: int, since_tick: float) -> bool:
+        """Whether what moved a channel since then was asked about: its answer is heard over ``TARGET_S``."""
+        return bool(self.explained_tick[ch] >= since_tick - TARGET_S / self.tick_s)
+
     def why(self, ch: int, target: str) -> str:
-        """Return the families of inputs that made a target, with their effects; empty where nobody was asked."""
-        if self.explained_tick[ch] < 0.0:
-            return ""
+        """Return the families of inputs that made a target, with their effects, as they were told last."""
         effects = self.effect[ch, TARGETS.index(target)]
         largest = float(np.abs(effects).max())
         order = np.argsort(-np.abs(effects), kind="stable")[:3].tolist()
-        told = [n for n in order if abs(effects[n]) > max(TOLD_SHARE * largest, 0.01)]
-        return ", ".join(f"{FAMILIES[n]} {effects[n]:+.2g}" for n in told)
+        told = [n for n in order if abs(effects[n]) > TOLD_SHARE * largest]
+        return ", ".join(f"{FAMILIES[n]} {effects[n]:+.2g}" for n in told) or NO_CAUSE
 
     def as_record(self) -> dict[str, object]:
         """Return what a page shows of the model's view."""

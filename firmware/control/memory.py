@@ -22,6 +22,7 @@ from . import slots
 from .envelope import refused
 from .records import is_count, is_number
 from .responses import BARK_HZ
+from .rules.refine import OF_A_PASS
 from .rules.ride import METER_TICKS
 
 # Class and attribute. Another value of these makes another session, whose memories are of no use here.
@@ -55,9 +56,10 @@ ELSEWHERE = {
     "Learned.n_channels": _FROM_SETTINGS,
     "Learned.tick_s": _FROM_SETTINGS,
     "Learned.style": _FROM_SETTINGS,
+    "Learned.is_named": _FROM_SETTINGS,
     "Learned.effect": "a model is asked again",
     "Learned.explained_tick": "a model is asked again",
-    "Control._roles_told": _FROM_SETTINGS,
+    "ChannelRoles.told": _FROM_SETTINGS,
     "View.is_role_given": _FROM_SETTINGS,
     "Arbiter._gliding_slots": _FROM_STATE,
     "View.names": _FROM_SETTINGS,
@@ -72,6 +74,7 @@ ELSEWHERE = {
     "Classifier._is_stereo": _FROM_SETTINGS,
     "Unmask._mix_gain": _FROM_STATE,
     "Refinement._mix_gain": _FROM_STATE,
+    **{f"Refinement.{attribute}": _KEPT_APART for attribute in OF_A_PASS},
     "Refinement._sections": _FROM_SETTINGS,
     "Refinement.limit_lu": _FROM_SETTINGS,
     "Ride._slot": _FROM_SETTINGS,
@@ -90,7 +93,7 @@ def _is_role(found: Any) -> bool:
 
 # What the form alone cannot judge: whole numbers that index, lists of any length, what may be None.
 CHECKS: dict[str, Callable[[Any, int], bool]] = {
-    "Control._given": lambda found, n: len(found) == n and all(f is None or _is_role(f) for f in found),
+    "ChannelRoles._given": lambda found, n: len(found) == n and all(f is None or _is_role(f) for f in found),
     "Classifier.roles": lambda found, n: len(found) == n and all(_is_role(f) for f in found),
     "Learned.roles": lambda found, n: len(found) == n and all(_is_role(f) for f in found),
     "Control._generation": lambda _found, _n: True,

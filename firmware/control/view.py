@@ -21,6 +21,7 @@ from .proposals import Proposal
 ROLE_INDEX = {role: n for n, role in enumerate(ROLES)}
 VOICES = ("speech", "vocal_lead", "vocal_backing")
 TALKER_CONFIDENCE = 0.75  # P: by the sound alone, singers are taken for talkers with less
+LINE_PAUSE_S = 8.0  # P: two bars at a slow tempo; longer is a solo of somebody else
 DRUMS = ("kick", "snare", "hihat", "tom", "cymbal", "drums", "percussion")
 SILENT = Loudness(
     momentary_lufs=-100.0,
@@ -57,6 +58,7 @@ class View:
         self.role_confidence = np.zeros(len(names))
         self.roles_version = 0
         self._role_index = np.zeros(len(names), np.intp)
+        self._is_named_lead = np.zeros(len(names), bool)
         self._values: dict[str, NDArray[np.float32]] = {}
         self._asked: dict[str, NDArray[np.float32]] = {}
 
@@ -66,6 +68,7 @@ class View:
         self.role_confidence = np.asarray(confidence, np.float64)
         self.has_role = self.role_confidence > 0.0
         self._role_index = np.array([ROLE_INDEX[r] for r in roles], np.intp)
+        self._is_named_lead = self.is_role_given & self.is_role("vocal_lead")
         self.roles_version += 1
 
     def by_role(self, table: Mapping[str, float], otherwise: float = 0.0) -> NDArray[np.float64]:
@@ -76,6 +79,10 @@ class View:
     def is_role(self, *roles: str) -> NDArray[np.bool_]:
         """Return which channels have one of the roles."""
         return np.isin(self._role_index, [ROLE_INDEX[r] for r in roles])
+
+    def leads(self) -> NDArray[np.bool_]:
+        """Return which channels somebody named a lead vocal, and sound: between two lines they still do."""
+        return self._is_named_lead & (self.listening.quiet_s < LINE_PAUSE_S)
 
     def is_talker(self) -> NDArray[np.bool_]:
         """Return which channels are speech surely enough to act on others: to share gain, to make a band give way.

@@ -62,11 +62,11 @@ def _probability(logit: NDArray[np.float64]) -> NDArray[np.float64]:
     return 1.0 / (1.0 + np.exp(-logit))
 
 
-def targets_of(channel: NDArray[np.void], style: int) -> NDArray[np.float64]:
-    """Return the targets of one channel in the order of ``TARGETS``."""
-    told = np.concatenate([
-        channel["offset_lu"][[style]], channel["pan_abs"][[style]], channel["tone_db"],
-        [channel["threshold_db"], channel["ratio"]], channel["send_db"][[style]],
+def targets_of(rows: NDArray[np.void], style: int) -> NDArray[np.float64]:
+    """Return the targets of rows of ``CHANNEL_DTYPE`` in the order of ``TARGETS``, ``(n, len(TARGETS))``."""
+    told = np.column_stack([
+        rows["offset_lu"][:, style], rows["pan_abs"][:, style], rows["tone_db"], rows["threshold_db"], rows["ratio"],
+        rows["send_db"][:, style],
     ])  # fmt: skip
-    assert len(told) == len(TARGETS)
+    assert told.shape[1] == len(TARGETS)
     return told.astype(np.float64)

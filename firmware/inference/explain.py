@@ -1,7 +1,8 @@
 """Why a model says what it says: the last ticks are played again with one family of inputs neutral at a time.
 
 What is missing then is the family's effect. Told is what a counterfactual bears out: with half of the family taken away
-the answer must move the same way. A tick plays one of these runs, so that no answer is late for them.
+the answer must move the same way, both must stand out of what the answer does from tick to tick anyhow, and be large
+enough to move anything. A tick plays one of these runs, so that no answer is late for them.
 """
 
 from __future__ import annotations
@@ -20,6 +21,10 @@ from .runtime import Network, States
 
 N = len(FAMILIES)
 PAST_TICKS = 16  # as far back as is played again: what a context of depthwise convolutions still feels (P)
+TOLD_TICKS = 8  # the last of them; an effect is its mean over these: one tick alone has the steps of int8 in it (P)
+SURE = 1.75  # an effect is so many times as large as its own spread over these ticks, or is not told (P)
+# Nor is one that would move nobody: half of what control lets a target wander, by ``TARGETS``; of a ratio near 3:1 (P).
+LEAST = np.array([0.25, 0.03, *[0.2] * 4, 0.5, 0.1, 0.75])
 
 # Columns of the model input by family; those that say how a channel stands to the others belong to them.
 _OF_FAMILY = {
@@ -57,7 +62,9 @@ class Explainer:
         self._network = network
         self._past: list[Moment] = []
         self._channel = self._style = 0
-        self._runs: list[NDArray[np.float64]] = []
+        self._told = np.zeros((TOLD_TICKS, len(TARGETS)))
+        self._effect = np.zeros((len(TARGETS), N))
+        self._runs: list[tuple[int, float]] = []  # families yet to be taken away, and their share
 
     @property
     def is_busy(self) -> bool:
@@ -66,61 +73,67 @@ class Explainer:
 
     def start(self, past: Sequence[Moment], channel: int, style: int) -> None:
         """Begin with the answer that ``past`` led to."""
-        self._past, self._channel, self._style, self._runs = list(past), channel, style, []
+        self._past, self._channel, self._style = list(past), channel, style
+        self._told, self._effect[:] = self._told[:0], 0.0
+        self._runs = [(n, 1.0) for n in range(N)]
 
     def step(self) -> Explanation | None:
         """Play one run; return the explanation after the last."""
-        n = len(self._runs)
-        family, share = (None, 0.0) if n == 0 else (FAMILIES[(n - 1) % N], 1.0 if n <= N else 0.5)
-        self._runs.append(played(self._network, self._past, self._channel, self._style, family, share))
-        if len(self._runs) < 1 + 2 * N:
+        if not self._told.size:
+            self._told = played(self._network, self._past, self._channel, self._style)
             return None
-        told, without_all, without_half = self._runs[0], np.array(self._runs[1 : N + 1]), np.array(self._runs[N + 1 :])
-        effect = told - without_all
-        effect = np.where(effect * (told - without_half) > 0.0, effect, 0.0)
+        n, share = self._runs.pop(0)
+        without_it = played(self._network, self._past, self._channel, self._style, FAMILIES[n], share)
+        effect = effect_of(self._told, without_it)
+        if share == 1.0:
+            self._effect[:, n] = np.where(np.abs(effect) >= LEAST, effect, 0.0)
+            if self._effect[:, n].any():  # what tells nothing is not tried again
+                self._runs.append((n, 0.5))
+        else:
+            self._effect[:, n] = np.where(effect * self._effect[:, n] > 0.0, self._effect[:, n], 0.0)
+        if self._runs:
+            return None
         self._past = []
-        return Explanation(channel=self._channel, style=self._style, effect=effect.T.astype(np.float32))
+        return Explanation(channel=self._channel, style=self._style, effect=self._effect.astype(np.float32))
 
 
-def is_counterfactual(
-    network: Network, past: Sequence[Moment], explanation: Explanation, target: str, family: str
-) -> bool:
-    """Whether taking half of ``family`` away moves ``target`` the way that the explanation says."""
-    ch, style, row = explanation.channel, explanation.style, TARGETS.index(target)
-    before = played(network, past, ch, style, None, 0.0)[row]
-    after = played(network, past, ch, style, family, 0.5)[row]
-    effect = float(explanation.effect[row, FAMILIES.index(family)])
-    return bool((before - after) * effect > 0.0)
+def effect_of(told: NDArray[np.float64], without_it: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return by how much ``told`` is above ``without_it`` in the mean; 0 where it is now above and now under."""
+    difference = told - without_it
+    mean = difference.mean(axis=0)
+    return np.where(np.abs(mean) > SURE * difference.std(axis=0), mean, 0.0)
 
 
 def played(
-    network: Network, past: Sequence[Moment], ch: int, style: int, family: str | None, share: float
+    network: Network, past: Sequence[Moment], ch: int, style: int, family: str | None = None, share: float = 0.0
 ) -> NDArray[np.float64]:
-    """Return the targets of channel ``ch`` after ``past``, with ``share`` of a family taken away all along."""
+    """Return the last targets of ``ch``, ``(TOLD_TICKS, len(TARGETS))``, with ``share`` of a family away all along."""
     kept = network.states
     network.set_states(past[0].states)
+    rows = []
     for moment in past:
         inputs = moment.inputs if family is None else without(moment.inputs, ch, family, share)
-        y = network.run(inputs)["y"]
+        rows.append(network.run(inputs)["y"][ch])
     network.set_states(kept)
-    return targets_of(Decoder(network.spec.heads).channels(y[ch : ch + 1])[0], style)
+    return targets_of(Decoder(network.spec.heads).channels(np.array(rows[-TOLD_TICKS:])), style)
 
 
 def without(
     inputs: Mapping[str, NDArray[np.float32]], ch: int, family: str, share: float = 1.0
 ) -> dict[str, NDArray[np.float32]]:
     """Return the inputs with ``share`` of a family of channel ``ch`` taken away."""
-    fresh = {name: value.copy() for name, value in inputs.items()}
+    fresh = dict(inputs)
     if family in COLUMNS:
         columns = COLUMNS[family]
-        fresh["x"][ch, columns] += share * (NEUTRAL[columns] - fresh["x"][ch, columns])
+        x = fresh["x"] = inputs["x"].copy()
+        x[ch, columns] += share * (NEUTRAL[columns] - x[ch, columns])
     if family == "who else plays":
-        others = np.arange(len(fresh["mask"])) != ch
-        fresh["mask"][others] *= 1.0 - share
-        fresh["inv_sqrt_n"][:] = 1.0 / max(1.0, float(fresh["mask"].sum())) ** 0.5
+        mask = fresh["mask"] = inputs["mask"].copy()
+        mask[np.arange(len(mask)) != ch] *= 1.0 - share
+        fresh["inv_sqrt_n"] = np.full_like(inputs["inv_sqrt_n"], max(1.0, float(mask.sum())) ** -0.5)
     elif family == "genre and section":
-        fresh["song"] *= 1.0 - share
+        fresh["song"] = inputs["song"] * np.float32(1.0 - share)
     elif family == "role":
-        n_roles = fresh["role_prob"].shape[1]
-        fresh["role_prob"][ch] += share * (1.0 / n_roles - fresh["role_prob"][ch])
+        prob = fresh["role_prob"] = inputs["role_prob"].copy()
+        prob[ch] += share * (1.0 / prob.shape[1] - prob[ch])
     return fresh

@@ -10,10 +10,9 @@ from firmware.errors import EvenhandError
 from .answer import Answer, Question
 from .brain import Brain, brain_of
 from .bundle import SHIPPED, read_bundle
+from .choice import NONE, SHIPPED_WORD
 from .keys import trusted_keys
 from .trial import chosen
-
-NONE, SHIPPED_WORD = "none", "shipped"
 
 
 class Inline:

@@ -57,6 +57,23 @@ def disk() -> Iterator[Disk]:
     disk.is_ready.set()
 
 
+def test_what_a_backup_brought_is_the_last_state_at_the_next_start_and_only_then(tmp_path: Path) -> None:
+    state, restored = tmp_path / "state", tmp_path / "restored.toml"
+    state.mkdir()
+    write_scene(Scene(title="from before"), state / LAST)
+    write_scene(Scene(title="of the backup"), restored)
+    scene, notes = load_last(state, NAMES, restored)
+    assert scene.title == "of the backup"
+    assert any("restored from a backup" in note for note in notes)
+    assert read_scene(state / BEFORE).title == "from before"
+    assert not restored.exists()
+    restored.write_text("no scene")
+    scene, notes = load_last(state, NAMES, restored)
+    assert scene.title == "of the backup"
+    assert any("the backup's state is not used" in note for note in notes)
+    assert not restored.exists()
+
+
 def settle(autosave: Autosave) -> None:
     """Wait until the other thread has nothing to do."""
     assert autosave._is_idle.wait(60.0), "the writer hangs"
@@ -85,8 +102,8 @@ def test_the_next_start_has_the_same_state(tmp_path: Path, control: Control) -> 
 def test_a_guess_is_not_kept_as_a_fact(tmp_path: Path) -> None:
     channels = [ChannelSetup(name="mic 1", role="snare"), ChannelSetup(name="vox"), ChannelSetup(name="mic 3")]
     control = Control(channels, sample_rate_hz=RATE_HZ)
-    control._classifier.roles[2] = ("bass", 0.9)
-    control._set_roles()
+    control._roles._classifier.roles[2] = ("bass", 0.9)
+    control._roles._show()
     with Autosave(tmp_path) as autosave:
         autosave.look(control, 0.0)
     scene, _ = load_last(tmp_path, [c.name for c in channels])

@@ -9,7 +9,7 @@ import pytest
 
 from dsp_kernels.contract.generated.contract import GENRES, ROLES, SCENE_KINDS, SECTIONS
 from firmware.control.control import TICK_S, Control
-from firmware.control.learned import BALANCE, STALE_TICKS, TRUST_GLIDE_S, Learned
+from firmware.control.learned import BALANCE, FAMILIES_OF_TARGETS, STALE_TICKS, TRUST_GLIDE_S, Family, Learned
 from firmware.control.mixer_state import Mode
 from firmware.errors import EvenhandError
 from firmware.inference.answer import (
@@ -310,19 +310,19 @@ def test_a_line_names_both_parts_and_the_setting_and_why() -> None:
 
 
 def test_the_larger_share_signs_a_decision() -> None:
-    plant = stage(says=lambda _: answer(offset_lu=offsets(-6.0, -5.0, -5.0, -3.0))).run(25.0)
+    plant = stage(says=lambda _: answer(offset_lu=offsets(0.0, -5.0, -5.0, -9.0))).run(25.0)
     sources = {d.index: d.source for d in told_by_model(plant, "fader.level_db")}
-    assert sources[0] == "model"  # its rule is 0
+    assert sources[3] == "model"  # its rule is -3
     plant = stage(says=lambda _: answer(offset_lu=offsets(0.0, -3.0, -5.0, -3.0))).run(25.0)
     assert {d.index: d.source for d in told_by_model(plant, "fader.level_db")}[1] == "rules"
 
 
 def test_confidence_falls_with_the_spread_of_good_answers() -> None:
     def confidence(sigma: float) -> float:
-        says = answer(offset_lu=offsets(-6.0, -5.0, -5.0, -3.0), sigma=np.full((N, 5), sigma))
+        says = answer(offset_lu=offsets(0.0, -5.0, -5.0, -9.0), sigma=np.full((N, 5), sigma))
         return told_by_model(stage(says=lambda _: says).run(25.0), "fader.level_db")[-1].confidence
 
-    assert confidence(0.5) > 0.9 > 0.6 > confidence(4.0)
+    assert confidence(0.5) > 0.9 > 0.6 > confidence(2.0)
 
 
 def test_a_model_that_does_not_know_moves_little() -> None:
@@ -331,6 +331,48 @@ def test_a_model_that_does_not_know_moves_little() -> None:
         says = answer(offset_lu=offsets(-6.0, -6.0, -6.0, -6.0), sigma=np.outer([0.0, 2.5, 5.0, 25.0], np.ones(5)))
         learned.hear(says, np.full(N, 10.0))
     assert learned.residual(BALANCE, np.zeros(N)).tolist() == pytest.approx([-6.0, -3.0, -1.2, -0.06], abs=0.01)
+
+
+def test_where_a_role_is_named_a_model_no_surer_than_the_rule_moves_nothing() -> None:
+    learned = Learned(N, TICK_S)
+    learned.is_named = np.array([True, True, True, False])
+    sigma = BALANCE.rule_sigma * np.array([0.5, 1.0, 3.0, 1.0])
+    for _ in range(1000):
+        says = answer(offset_lu=offsets(-6.0, -6.0, -6.0, -6.0), sigma=np.outer(sigma, np.ones(5)))
+        learned.hear(says, np.full(N, 10.0))
+    assert learned.residual(BALANCE, np.zeros(N)).tolist() == pytest.approx([-4.5, 0.0, 0.0, -3.0], abs=0.01)
+
+
+@pytest.mark.parametrize("family", FAMILIES_OF_TARGETS, ids=lambda f: f.name)
+def test_a_named_channel_goes_no_further_with_a_model_than_an_unnamed_one(family: Family) -> None:
+    learned = Learned(N, TICK_S)
+    for share in np.linspace(0.05, 4.0, 20):
+        learned.sigma[:] = family.rule_sigma * share
+        learned.is_named = np.array([True, False, True, False])
+        named, unknown = learned.share(family)[:2]
+        assert 0.0 <= named <= unknown <= 1.0
+
+
+def test_a_named_lead_vocal_is_not_put_under_the_band() -> None:
+    """The model thinks that the guitar leads, and would have it 6 LU up and the voice as much down."""
+    alone = level_db(stage().run(25.0))
+    wrong = answer(offset_lu=offsets(-6.0, 1.0, 0.0, -3.0), importance=[0.1, 0.9, 0.3, 0.3])
+    plant = stage(says=lambda _: wrong).run(25.0)
+    moved = level_db(plant)
+    assert plant.control.learned.leader == 0
+    assert (moved[1:] <= moved[0] + 1.0).all()  # the balance's dead band: nobody is above the lead
+    assert moved[0] - moved[3] == pytest.approx(alone[0] - alone[3], abs=1.5)
+
+
+def test_a_voice_that_nobody_named_or_that_rests_leads_only_as_the_model_says() -> None:
+    says = answer(offset_lu=offsets(-6.0, 0.0, -5.0, -3.0), importance=[0.1, 0.9, 0.3, 0.3])
+    plant = stage("in 1", "gtr", "keys", "bass", says=lambda _: says).run(15.0)
+    assert plant.control.learned.leader == 1
+    plant = stage(says=lambda _: says)
+    plant.sources[0] = Source(lambda t: -30.0 if t < 12.0 else -np.inf, centre_hz=300.0)
+    plant.run(11.0)
+    assert plant.control.learned.leader == 0
+    assert plant.run(15.0).control.learned.leader == 1
 
 
 def test_another_style_glides_to_its_own_mix() -> None:
@@ -380,11 +422,11 @@ def test_a_successor_goes_on_from_what_the_model_had_said() -> None:
 
 def test_a_rule_takes_back_at_once_what_a_model_moved_through_it() -> None:
     """Not after the two seconds for which a model's word else stands above a rule's."""
-    says = answer(offset_lu=offsets(-6.0, -5.0, -5.0, -3.0))
+    says = answer(offset_lu=offsets(0.0, -5.0, -5.0, -9.0))
     plant = stage(says=lambda t: says if t < 1000 else None).run(20.0)
-    before = plant.value("fader.level_db")[0]
+    before = plant.value("fader.level_db")[3]
     plant.run(6.0)
-    track = plant.track("fader")[1000:, 0]
+    track = plant.track("fader")[1000:, 3]
     assert track[-1] > before + 2.0
     moves = np.flatnonzero(np.diff(track) != 0.0)
     assert np.diff(moves).max() * TICK_S < 2.0, "it stood still for as long as a model's word holds"

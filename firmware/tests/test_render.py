@@ -19,7 +19,9 @@ import pytest
 import soundfile
 
 from firmware.__main__ import main
+from firmware.inference.choice import DEFAULT_MODEL, NONE
 from firmware.render_job import channel_file_name
+from firmware.tests.test_default_model import title_of
 from firmware.wav_writer import WavWriter
 
 ROOT = Path(__file__).parents[2]
@@ -90,11 +92,12 @@ def test_the_mix_is_24_bit_at_the_rate_and_as_long_as_the_longest_channel(render
 
 def test_json_is_one_object_with_the_promised_keys(rendered: tuple[Path, dict[str, Any]]) -> None:
     record = rendered[1]
-    assert set(record) == KEYS
-    assert [set(channel) for channel in record["channels"]] == [CHANNEL_KEYS] * 3
+    of_model = DEFAULT_MODEL != NONE
+    assert set(record) == KEYS | ({"story"} if of_model else set())
+    assert [set(c) for c in record["channels"]] == [CHANNEL_KEYS | ({"importance"} if of_model else set())] * 3
     assert [channel["name"] for channel in record["channels"]] == ["keys", "kick", "vocal"]
     assert record["duration_s"] == 6.0
-    assert record["model"] == "none"
+    assert record["model"] == title_of(DEFAULT_MODEL)
     assert all(channel["reasons"] for channel in record["channels"])
 
 

@@ -78,7 +78,7 @@ class Balance:
         )
         crowd = self._same_role @ is_known
         rule_lu = self._offset_lu + self._solo_lu(view) - CROWD_DB_PER_DOUBLING * np.log2(np.maximum(crowd, 1.0))
-        model_lu = view.learned.residual(BALANCE, rule_lu)
+        model_lu = self._led(view, rule_lu, view.learned.residual(BALANCE, rule_lu))
         offset_lu = rule_lu + model_lu
         self._follow_mean(view, is_known, loudness_lufs - offset_lu)
         wish = self._mean_lufs + offset_lu - loudness_lufs
@@ -109,6 +109,15 @@ class Balance:
             return np.zeros(view.n_channels)
         learned = view.learned
         return SOLO_LU * np.maximum(self._is_called_solo, learned.trust * learned.lead_share)
+
+    @staticmethod
+    def _led(view: View, rule_lu: NDArray[np.float64], model_lu: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the model's part: a named lead vocal that sounds is not lowered by it, and nobody lifted above it."""
+        if not view.learned.is_on or not (leads := view.leads()).any():
+            return model_lu
+        led = np.where(leads, np.maximum(model_lu, 0.0), model_lu)
+        room_lu = (rule_lu + led)[leads].min() - rule_lu
+        return np.where(leads, led, np.minimum(led, np.maximum(room_lu, 0.0)))
 
     def _follow_mean(self, view: View, is_known: NDArray[np.bool_], level_lufs: NDArray[np.float64]) -> None:
         if not is_known.any():

@@ -37,6 +37,14 @@ _BANDS = (*(f"eq.{n}.gain_db" for n in range(1, 5)), "unmask.1.gain_db", "unmask
 _SWITCHES = ("hpf.is_on", "gate.is_on", "compressor.is_on")
 
 
+# All that a pass and its judging hang on; it changes in a look only.
+OF_A_PASS = (
+    "n_looks", "n_passes", "n_taken_back", "error_lu", "_is_done", "_since_s", "correction_lu", "_before_lu",
+    "missed_lu", "covered_lu", "passed_lu", "masker", "_was_heard", "_power", "_sound_s", "_dynamics_db", "_known",
+    "_words", "_bands_db",
+)  # fmt: skip
+
+
 class Refinement:
     """What is added to the balance's faders, ``correction_lu (n_channels,)``; ``limit_lu`` 0 switches it off."""
 
@@ -49,6 +57,7 @@ class Refinement:
         self.is_fresh = np.zeros(0, bool)  # corrected in this look
         self.passed_lu = np.zeros(0)  # what the strip gave at the last pass over what the balance took it to give
         self.masker = np.zeros(0, np.intp)
+        self.n_looks = 0
         self.n_passes = 0  # since the last change
         self.n_taken_back = 0
         self.error_lu = 0.0  # mean difference at the last look
@@ -88,6 +97,7 @@ class Refinement:
         if self._look_s < LOOK_S or self.limit_lu == 0.0:
             return self.correction_lu
         dt_s, self._look_s = self._look_s, 0.0
+        self.n_looks += 1
         self._use_up(view)
         if self._has_changed(view, is_known):
             self.n_passes, self._is_done = 0, False
