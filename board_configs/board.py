@@ -10,6 +10,7 @@ from typing import Any
 from .cards import read_cards
 from .spec import (
     FORMATS,
+    IMAGE_SCHEMES,
     MACHINES,
     PERIODS_FRAMES,
     SAMPLE_RATES_HZ,
@@ -20,6 +21,7 @@ from .spec import (
     CardMatch,
     CardSpec,
     CoreSpec,
+    ImageSpec,
     InputSpec,
     OutputSpec,
     PreampSpec,
@@ -29,13 +31,14 @@ from .table import BoardError, Table, near_misses, quoted
 from .wiring import read_inputs, read_outputs, read_preamps
 
 __all__ = [
-    "AudioSpec", "Board", "BoardError", "BudgetSpec", "CardMatch", "CardSpec", "CoreSpec", "InputSpec", "OutputSpec",
-    "PreampSpec", "UpdateSpec", "board_names", "load_board",
+    "AudioSpec", "Board", "BoardError", "BudgetSpec", "CardMatch", "CardSpec", "CoreSpec", "ImageSpec", "InputSpec",
+    "OutputSpec", "PreampSpec", "UpdateSpec", "board_names", "load_board",
 ]  # fmt: skip
 
 FOLDER = Path(__file__).parent
 MAX_SIZE_BYTES = 256 * 1024
 MAX_CORE = 255
+MAX_SLOT_MIB = 16_384
 MAX_ROUND_TRIP_FRAMES = 96_000  # a second at the highest rate; more is a slip of the finger
 
 
@@ -94,6 +97,7 @@ def _board(root: Table, path: Path) -> Board:
         raise root.error("a board is called after its file; name it in small letters, digits and _, at most 40")
     audio = _audio(root.table("audio", place=root.place))
     cards = read_cards(root)
+    update = _update(root.table("update", is_required=False))
     board = Board(
         name=path.stem,
         title=root.text("title"),
@@ -105,7 +109,8 @@ def _board(root: Table, path: Path) -> Board:
         cores=_cores(root.table("cores", is_required=False)),
         budget=_budget(root.table("budget"), audio),
         preamps=read_preamps(root, cards),
-        update=_update(root.table("update", is_required=False)),
+        update=update,
+        image=_image(root.table("image"), update) if root.has("image") else None,
         path=path,
     )
     root.close()
@@ -169,3 +174,21 @@ def _update(table: Table) -> UpdateSpec:
         if not re.fullmatch(r"[a-z0-9_]{1,16}", slot):
             raise table.error("slots must be short names in small letters, digits and _")
     return update
+
+
+def _image(table: Table, update: UpdateSpec) -> ImageSpec:
+    image = ImageSpec(
+        kernel=table.text("kernel"),
+        console=table.text("console"),
+        modules=table.items("modules", str, "texts", ()),
+        boot_mib=table.integer("boot_mib", 34, 1024),  # a FAT32 has at least 33 MiB
+        root_mib=table.integer("root_mib", 64, MAX_SLOT_MIB),
+    )
+    table.close()
+    for key, names in (("kernel", (image.kernel,)), ("console", (image.console,)), ("modules", image.modules)):
+        for name in names:
+            if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9+._-]{0,63}", name):
+                raise table.error(f"{key} has a name that cannot be: {quoted(name)}; letters, digits and +._- only")
+    if update.scheme not in IMAGE_SCHEMES:
+        raise table.error(f'no image is built for scheme "{update.scheme}"; {" and ".join(IMAGE_SCHEMES)} have one')
+    return image

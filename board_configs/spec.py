@@ -11,6 +11,7 @@ FORMATS = ("S32_LE", "S24_3LE", "S16_LE")
 MACHINES = ("any", "aarch64", "x86_64")
 ROLES = ("main", "secondary")
 SCHEMES = ("tryboot", "uefi", "app_slots", "qemu_rom", "none")
+IMAGE_SCHEMES = ("tryboot", "qemu_rom")  # those with two root slots of our own
 OUTPUTS = (
     "main_l", "main_r", "record_l", "record_r", "aux_1", "aux_2", "aux_3", "aux_4", "aux_5", "aux_6",
     "monitor_l", "monitor_r",
@@ -125,6 +126,17 @@ class UpdateSpec:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ImageSpec:
+    """What the image of a board is made of; the sizes are those of one slot, and stay: an update cannot move them."""
+
+    kernel: str  # Debian's package
+    console: str  # device of the serial console
+    modules: tuple[str, ...]  # loaded at every start
+    boot_mib: int
+    root_mib: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Board:
     """A board file, whole and checked. ``inputs`` is empty where the session says what there is to hear."""
 
@@ -139,6 +151,7 @@ class Board:
     budget: BudgetSpec
     preamps: tuple[PreampSpec, ...]
     update: UpdateSpec
+    image: ImageSpec | None  # None: no image of it is built
     path: Path
 
     @property

@@ -287,3 +287,30 @@ def test_a_file_that_is_no_board_is_refused(tmp_path: Path) -> None:
     assert "a board is called after its file" in refusal(write(tmp_path, SMALL, "My Board.toml"))
     assert "a number too long or a list too deep" in refusal(write(tmp_path, f"title = {'[' * 5000}{']' * 5000}"))
     assert "a number too long or a list too deep" in refusal(write(tmp_path, f"title = {'1' * 5000}"))
+
+
+# ------------------------------------------------------------------------------------------------------------- image
+
+UPDATE = '\n[update]\nscheme = "qemu_rom"\nslots = ["a", "b"]\n'
+IMAGE = '\n[image]\nkernel = "linux-image-arm64"\nconsole = "ttyAMA0"\nboot_mib = 80\nroot_mib = 512\n'
+
+
+def test_image_is_what_the_file_says_and_none_where_it_says_nothing(tmp_path: Path) -> None:
+    assert load_board(write(tmp_path, SMALL)).image is None
+    image = load_board(write(tmp_path, SMALL + UPDATE + IMAGE)).image
+    assert (image.kernel, image.console, image.modules) == ("linux-image-arm64", "ttyAMA0", ())
+    assert (image.boot_mib, image.root_mib) == (80, 512)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (SMALL + IMAGE, 'no image is built for scheme "none"'),
+        (SMALL + UPDATE + IMAGE.replace("80", "33"), "boot_mib = 33 lies outside 34 to 1024"),
+        (SMALL + UPDATE + IMAGE.replace("linux-image-arm64", "linux image; rm"), "kernel has a name that cannot be"),
+        (SMALL + UPDATE + IMAGE + 'modules = ["snd-aloop", "../x"]\n', "modules has a name that cannot be"),
+        (SMALL + UPDATE + IMAGE + "size = 1\n", 'unknown key "size"'),
+    ],
+)
+def test_image_that_cannot_be_is_refused(tmp_path: Path, text: str, said: str) -> None:
+    assert said in refusal(write(tmp_path, text))

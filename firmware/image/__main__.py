@@ -1,0 +1,152 @@
+"""``python -m firmware.image``: builds the image of a board, and the bundles that update it; not on a box."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import sys
+import tomllib
+from pathlib import Path
+from types import FrameType
+
+from board_configs.board import BoardError, load_board
+from dsp_kernels.build_ffi import ROOT, BuildError
+from firmware.errors import EvenhandError
+
+from . import wheels
+from .build import Job, build, versions
+from .bundle import bundle
+from .debs import Debs
+from .recipe import DEBIAN_LOCK, WHEELS_LOCK, read_recipe
+from .tree import Release
+
+EXAMPLE = """\
+example:
+  The emulated box, with the certificates that its updates are trusted by:
+
+    python -m firmware.image build --board qemu_arm64 --keyring keys/ca.pem --development
+"""
+CACHE = ROOT / "out/image-cache"
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Do one job; return 0 for done, 1 for refused or failed. Wrong usage leaves with 2 (argparse)."""
+    signal.signal(signal.SIGTERM, _stop)
+    options = _parser().parse_args(argv)
+    try:
+        options.run(options)
+    except (EvenhandError, BoardError, BuildError) as error:
+        return _fail(str(error))
+    except KeyboardInterrupt:
+        return _fail(f"{options.command}: stopped before the end, nothing has changed; start it again when you like")
+    except OSError as error:
+        return _fail(f"{error.filename or options.command}: {error.strerror}; is the disk full, or not ours to write?")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m firmware.image", description=__doc__, epilog=EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+
+    command = commands.add_parser("build", help="build the image of a board")
+    command.add_argument("--board", required=True, metavar="NAME", help="board, or a TOML file of your own")
+    command.add_argument("--keyring", required=True, type=Path, metavar="FILE", help="certificates to trust updates by")
+    command.add_argument("--out", type=Path, metavar="DIR", help="folder to make (out/image/NAME)")
+    command.add_argument("--development", action="store_true", help="root on the serial console, without a password")
+    _add_common(command)
+    command.set_defaults(run=_build)
+
+    command = commands.add_parser("bundle", help="make the signed bundle that updates a board to an image")
+    command.add_argument("--image", required=True, type=Path, metavar="DIR", help="folder of the image")
+    command.add_argument(
+        "--keys", required=True, type=Path, metavar="DIR", help="folder with signer.pem and signer.key"
+    )
+    command.add_argument("--out", required=True, type=Path, metavar="FILE", help="bundle to write, NAME.raucb")
+    command.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
+    command.set_defaults(run=_bundle)
+
+    command = commands.add_parser("lock", help="write anew which versions an image is made of")
+    command.add_argument("--board", action="append", required=True, metavar="NAME", help="boards whose kernels count")
+    _add_common(command)
+    command.set_defaults(run=_lock)
+    return parser
+
+
+def _add_common(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--cache", type=Path, default=CACHE, metavar="DIR", help="what is kept from build to build")
+    command.add_argument("--release", metavar="VERSION", help="version to say it is (that of pyproject.toml)")
+    command.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
+
+
+def _build(options: argparse.Namespace) -> None:
+    board = load_board(options.board)
+    release = Release(
+        version=options.release or version(), board=board.name, is_development=options.development
+    )  # fmt: skip
+    job = Job(
+        board=board, release=release, keyring=options.keyring, cache=options.cache,
+        out=options.out or ROOT / "out/image" / board.name,
+    )  # fmt: skip
+    record = build(job, read_recipe(), _quiet if options.json else _say)
+    if options.json:
+        print(json.dumps(record))
+        return
+    for kind, file in record["files"].items():
+        print(f"{kind:5} {file['size_bytes'] / 1e6:8.1f} MB  sha256 {file['sha256'][:16]}  {file['name']}")
+    print(f"{job.out}: {release.compatible} {release.version}, kernel {record['kernel']}, {record['seconds']:.0f} s")
+
+
+def _bundle(options: argparse.Namespace) -> None:
+    record = bundle(options.image, options.keys, options.out, ROOT / "CHANGELOG.md")
+    words = f"{options.out}: {record['compatible']} {record['version']}, {record['size_bytes'] / 1e6:.1f} MB"
+    print(json.dumps(record) if options.json else words)
+
+
+def _lock(options: argparse.Namespace) -> None:
+    recipe = read_recipe()
+    say = _quiet if options.json else _say
+    say("lists of packages", 0.0)
+    debs = Debs(options.cache / "apt", recipe)
+    kernels = [debs.real_kernel(b.image.kernel) for b in map(load_board, options.board) if b.image]
+    found = versions(debs, recipe, kernels)
+    say("Python packages", 0.1)
+    text = wheels.lock_text(options.cache / "wheels-new", recipe.wheels, recipe.sources)
+    head = "# Debian packages of the image with their versions; written by: python -m firmware.image lock\n"
+    DEBIAN_LOCK.write_text(head + "".join(f"{n} {v}\n" for n, v in sorted(found.items())), encoding="utf-8")
+    WHEELS_LOCK.write_text(text, encoding="utf-8")
+    print(json.dumps({"debian": len(found), "python": len(wheels.read_digests(text))}) if options.json else
+          f"{len(found)} Debian packages, {len(wheels.read_digests(text))} of Python; look at: git diff")  # fmt: skip
+
+
+def version() -> str:
+    """Return the version of this checkout."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    return str(project["project"]["version"])
+
+
+def _say(what: str, done: float) -> None:
+    print(f"{round(100 * done):3} %  {what}", file=sys.stderr, flush=True)
+
+
+def _quiet(_what: str, _done: float) -> None:
+    pass
+
+
+def _stop(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _fail(message: str) -> int:
+    line = "".join(c if c.isprintable() else "?" for c in " ".join(message.split()))
+    print(f"error: {line}", file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    os.umask(0o022)  # what is made must not depend on who makes it
+    sys.exit(main())

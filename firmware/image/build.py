@@ -1,0 +1,172 @@
+"""Builds the image of a board, step by step, into a folder that appears whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from board_configs.board import Board
+from firmware.errors import EvenhandError
+
+from . import disk, rootfs, sbom, wheels
+from .debs import Debs
+from .kernel import find_kernel, initramfs
+from .layout import table_of
+from .recipe import DEBIAN_LOCK, Recipe, read_lock, refuse_drift
+from .tools import need
+from .tree import Release, keyring_text, write_modules, write_programs, write_system
+
+PROGRAMS = (
+    "aarch64-linux-gnu-gcc", "aarch64-linux-gnu-strip", "apt-get", "depmod", "dpkg-deb", "mcopy", "mkfs.vfat", "mke2fs",
+    "mksquashfs", "zstd",
+)  # fmt: skip
+Progress = Callable[[str, float], None]  # what begins, and how much of the whole is done, 0 to 1
+HASHED_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """An image to build.
+
+    ``keyring``: certificates that updates are trusted by. ``cache``: what is kept from build to build.
+    """
+
+    board: Board
+    release: Release
+    keyring: Path
+    out: Path
+    cache: Path
+
+
+def build(job: Job, recipe: Recipe, progress: Progress) -> dict[str, Any]:
+    """Build the image into ``job.out`` and return what was made, with sizes and digests.
+
+    Raises
+    ------
+    EvenhandError
+        When something is missing or does not fit; ``job.out`` is then as it was.
+    """
+    board, image = job.board, job.board.image
+    table = table_of(board)
+    assert image is not None
+    if board.machine != "aarch64":
+        raise EvenhandError(f"{board.path.name}: machine is {board.machine}; images are built for aarch64 as yet")
+    keyring_text(job.keyring)
+    need(*PROGRAMS)
+    began_s = time.monotonic()
+    parts = _Folder(job.out)
+    with parts as folder:
+        work = folder / "work"
+        work.mkdir()
+        job.cache.mkdir(parents=True, exist_ok=True)
+
+        progress("Debian packages", 0.0)
+        debs = Debs(job.cache / "apt", recipe)
+        kernel_package = debs.real_kernel(image.kernel)
+        found = versions(debs, recipe, [kernel_package])
+        refuse_drift(found, read_lock(DEBIAN_LOCK))
+        of_root = root_packages(debs, recipe)
+        files_of_root = debs.fetch(of_root)
+
+        progress("kernel and first root", 0.2)
+        kernel = find_kernel(debs.extract([kernel_package], job.cache / f"kernel-{found[kernel_package]}"))
+        busybox = debs.extract(recipe.initramfs_packages, work / "initramfs-packages") / "bin/busybox"
+        first_root = initramfs(kernel, board, recipe, busybox.read_bytes(), work)
+
+        progress("programs", 0.3)
+        headers = debs.extract(recipe.header_packages, work / "headers")
+        tree = work / "tree"
+        packages = write_programs(tree, wheels.fetch(job.cache / "wheels"), headers, work, job.cache)
+        write_modules(tree, kernel, board, recipe)
+        write_system(tree, board, job.release, job.keyring)
+        shipped = {**of_root, kernel_package: found[kernel_package], **{p: found[p] for p in recipe.initramfs_packages}}
+        (tree / "var/lib/dpkg").mkdir(parents=True)
+        (tree / "var/lib/dpkg/status").write_text(sbom.status_text(shipped), encoding="utf-8")
+
+        progress("packing the root", 0.5)
+        names = _names(job)
+        rootfs.squash(rootfs.root_files(files_of_root, tree, recipe), recipe.epoch_s, folder / names["root"])
+        progress("partitions", 0.9)
+        files = disk.boot_files(board, kernel.image.read_bytes(), first_root)
+        disk.write_fat(folder / names["boot"], image.boot_mib, "BOOT", files, recipe.epoch_s)
+        disk.write_select(work / "select.vfat", recipe.epoch_s)
+        disk.write_data(work / "data.ext4", board, recipe.epoch_s)
+        disk.write_disk(
+            folder / names["disk"], table,
+            select=work / "select.vfat", boot=folder / names["boot"], root=folder / names["root"],
+            data=work / "data.ext4",
+        )  # fmt: skip
+        bill = sbom.bill(job.release, shipped, packages, recipe.epoch_s)
+        (folder / names["bill"]).write_text(bill, encoding="utf-8")
+        progress("digests", 0.95)
+        record = {
+            "board": board.name, "version": job.release.version, "compatible": job.release.compatible,
+            "kernel": kernel.release, "is_development": job.release.is_development, "date_s": recipe.epoch_s,
+            "files": {kind: _described(folder / name) for kind, name in names.items() if kind != "record"},
+        }  # fmt: skip
+        (folder / names["record"]).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+        shutil.rmtree(work)
+        parts.keep()
+    return {**record, "folder": str(job.out), "seconds": round(time.monotonic() - began_s, 1)}
+
+
+def root_packages(debs: Debs, recipe: Recipe) -> dict[str, str]:
+    """Return the packages of a root with their versions."""
+    return {name: v for name, v in debs.closure(recipe.packages).items() if name not in recipe.left_out}
+
+
+def versions(debs: Debs, recipe: Recipe, kernels: list[str]) -> dict[str, str]:
+    """Return all that an image is made of with its version now, for the lock."""
+    beside = [*kernels, *recipe.initramfs_packages, *recipe.header_packages]
+    return {**root_packages(debs, recipe), **debs.versions(beside)}
+
+
+def _names(job: Job) -> dict[str, str]:
+    stem = f"{job.release.compatible}-{job.release.version}"
+    return {"disk": f"{stem}.img", "root": "rootfs.squashfs", "boot": "boot.vfat", "bill": f"{stem}.cdx.json",
+            "record": "image.json"}  # fmt: skip
+
+
+def _described(path: Path) -> dict[str, Any]:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(HASHED_BYTES):
+            digest.update(chunk)
+    status = path.stat()
+    return {"name": path.name, "size_bytes": status.st_size, "on_disk_bytes": status.st_blocks * 512,
+            "sha256": digest.hexdigest()}  # fmt: skip
+
+
+class _Folder:
+    """A folder that takes the place of ``target`` when it is complete, and goes when it is not."""
+
+    def __init__(self, target: Path) -> None:
+        self._target = target
+        self._part = target.with_name(f".{target.name}.part")
+        self._is_kept = False
+
+    def __enter__(self) -> Path:
+        if self._target.exists() and not (self._target / "image.json").exists() and any(self._target.iterdir()):
+            raise EvenhandError(f"{self._target}: holds something that is no image; name another folder")
+        shutil.rmtree(self._part, ignore_errors=True)
+        try:
+            self._part.mkdir(parents=True)
+        except OSError as error:
+            raise EvenhandError(f"{self._part}: cannot be made ({error.strerror}); name another folder") from None
+        return self._part
+
+    def keep(self) -> None:
+        self._is_kept = True
+
+    def __exit__(self, *_: object) -> None:
+        if self._is_kept:
+            shutil.rmtree(self._target, ignore_errors=True)
+            self._part.rename(self._target)
+        else:
+            shutil.rmtree(self._part, ignore_errors=True)

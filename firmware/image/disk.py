@@ -1,0 +1,122 @@
+"""The partitions of a box as files, and the whole disk put together from them, with holes where nothing is."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+
+from board_configs.board import Board
+from firmware.errors import EvenhandError
+from firmware.system.boot_selection import selection_bytes
+from firmware.system.partition_table import SECTOR_BYTES, Table
+
+from .layout import BOOT, DATA, DATA_MIB, ROOT, SELECT, SELECT_MIB
+from .tools import call
+
+KERNEL, FIRST_ROOT = "kernel8.img", "initramfs.zst"
+MIB = 1024 * 1024
+CHUNK_BYTES = 4 * MIB
+# What the kernel is told on every board; a panic restarts, so that the committed slot comes back.
+COMMAND_LINE = "panic=3 quiet"
+
+
+def command_line(board: Board) -> str:
+    """Return the kernel's command line; it is the same in both slots."""
+    assert board.image is not None
+    words = [f"console={board.image.console}", COMMAND_LINE]
+    if board.cores.audio is not None:
+        words += [f"{key}={board.cores.audio}" for key in ("isolcpus", "nohz_full", "rcu_nocbs")]
+    return " ".join(words) + "\n"
+
+
+def boot_files(board: Board, kernel: bytes, first_root: bytes) -> dict[str, bytes]:
+    """Return what lies in a boot partition, as a Raspberry Pi's firmware reads it."""
+    config = (
+        "# Read by the boot loader. Made by firmware/image; the next update writes it anew.\n"
+        f"arm_64bit=1\nkernel={KERNEL}\ninitramfs {FIRST_ROOT} followkernel\ncmdline=cmdline.txt\nenable_uart=1\n"
+        "dtparam=watchdog=on\n"
+    )
+    return {
+        "config.txt": config.encode("ascii"),
+        "cmdline.txt": command_line(board).encode("ascii"),
+        KERNEL: kernel,
+        FIRST_ROOT: first_root,
+    }
+
+
+def write_fat(out: Path, mib: int, label: str, files: Mapping[str, bytes], epoch_s: int) -> None:
+    """Write a FAT32 partition with ``files``, the same bytes each time.
+
+    Raises
+    ------
+    EvenhandError
+        When they do not fit.
+    """
+    room = mib * MIB - mib * MIB // 50  # the tables take some
+    size = sum(len(content) for content in files.values())
+    if size > room:
+        raise EvenhandError(f"{label}: {size / MIB:.1f} MiB do not fit into {mib} MiB; raise boot_mib of the board")
+    out.unlink(missing_ok=True)
+    stage = out.with_suffix(".files")
+    shutil.rmtree(stage, ignore_errors=True)
+    stage.mkdir(parents=True)
+    environment = {"SOURCE_DATE_EPOCH": str(epoch_s), "MTOOLS_SKIP_CHECK": "1"}
+    call(["mkfs.vfat", "-F", "32", "-s", "1", "-n", label, "--invariant", "-C", out, str(mib * 1024)],
+         label, env=environment)  # fmt: skip
+    for name, content in files.items():
+        path = stage / name
+        path.write_bytes(content)
+        os.utime(path, (epoch_s, epoch_s))
+        call(["mcopy", "-m", "-i", out, path, f"::{name}"], f"{label}: {name}", env=environment)
+    shutil.rmtree(stage)
+
+
+def write_select(out: Path, epoch_s: int) -> None:
+    """Write the partition with the choice of the slot; slot a is committed."""
+    files = {"autoboot.txt": selection_bytes("a")}
+    write_fat(out, SELECT_MIB, "SELECT", files, epoch_s)
+
+
+def write_data(out: Path, board: Board, epoch_s: int) -> None:
+    """Write the data partition as it is before the first start: empty."""
+    out.unlink(missing_ok=True)
+    name = str(uuid.uuid5(uuid.NAMESPACE_URL, f"evenhand:{board.name}"))
+    options = f"hash_seed={name},lazy_itable_init=0,root_owner=0:0"
+    call(["mke2fs", "-q", "-t", "ext4", "-L", "data", "-U", name, "-E", options, out, f"{DATA_MIB}M"], "data partition",
+         env={"SOURCE_DATE_EPOCH": str(epoch_s), "E2FSPROGS_FAKE_TIME": str(epoch_s)})  # fmt: skip
+
+
+def write_disk(out: Path, table: Table, *, select: Path, boot: Path, root: Path, data: Path) -> None:
+    """Put the disk together: slot a filled, slot b empty.
+
+    Raises
+    ------
+    EvenhandError
+        When a part is larger than its partition.
+    """
+    places = {SELECT: select, BOOT[0]: boot, ROOT[0]: root, DATA: data}
+    for number, part in places.items():
+        room = table.find(number).n_sectors * SECTOR_BYTES
+        if part.stat().st_size > room:
+            raise EvenhandError(
+                f"{part.name}: {part.stat().st_size / MIB:.0f} MiB do not fit into partition {number} of "
+                f"{room / MIB:.0f} MiB; raise boot_mib or root_mib of the board"
+            )
+    with out.open("wb") as disk:
+        disk.truncate(table.partitions[-1].end * SECTOR_BYTES)
+        for number, content in table.sectors().items():
+            disk.seek(number * SECTOR_BYTES)
+            disk.write(content)
+        for number, part in places.items():
+            _copy(part, disk.fileno(), table.find(number).start * SECTOR_BYTES)
+
+
+def _copy(part: Path, fd: int, at: int) -> None:
+    with part.open("rb") as file:
+        while chunk := file.read(CHUNK_BYTES):
+            if chunk.strip(b"\0"):
+                os.pwrite(fd, chunk, at)
+            at += len(chunk)

@@ -1,0 +1,128 @@
+"""Whether a box that has just started can be trusted with a show: engine, periods, control and model, in this order.
+
+What an update must pass before it stays. It looks from outside, as a viewer of the segment: sound is not disturbed.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from board_configs.board import Board
+
+from .errors import EvenhandError
+from .inference.bundle import SHIPPED, read_bundle
+from .inference.keys import trusted_keys
+from .inference.trial import chosen
+from .segment import LiveStatus, Segment, SegmentAbsentError
+
+LOOK_S = 0.25
+FRESH_NS = 2_000_000_000  # a beat of engine or control is no older
+MODEL_CHANNELS = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One thing that was looked at."""
+
+    item: str
+    is_good: bool
+    words: str
+
+
+def self_test(
+    board: Board, segment: Path, *, seconds: float, start_s: float, sleep: Callable[[float], None] = time.sleep
+) -> Iterator[Finding]:
+    """Yield what was found, as it is found; it ends with the first thing that is not good.
+
+    Parameters
+    ----------
+    seconds
+        How long the periods are watched.
+    start_s
+        How long engine and control may take until they run.
+    """
+    for look in (
+        lambda: _engine(board, segment, seconds, start_s, sleep),
+        lambda: _model(SHIPPED),
+    ):
+        for finding in look():
+            yield finding
+            if not finding.is_good:
+                return
+
+
+def _engine(
+    board: Board, path: Path, seconds: float, start_s: float, sleep: Callable[[float], None]
+) -> Iterator[Finding]:
+    until_s = time.monotonic() + start_s
+    words = "has made no segment"
+    while time.monotonic() < until_s:
+        try:
+            with Segment(path, is_control=False) as segment:
+                words = _not_yet(segment.status())
+                if not words:
+                    yield Finding(item="engine", is_good=True, words=f"runs at {segment.sample_rate_hz:.0f} Hz")
+                    yield from _periods(board, segment, seconds, sleep)
+                    return
+        except SegmentAbsentError:
+            words = "has made no segment"
+        except EvenhandError as error:
+            words = str(error)
+        sleep(LOOK_S)
+    yield Finding(item="engine", is_good=False, words=f"{words} {start_s:.0f} s after the start")
+
+
+def _not_yet(status: LiveStatus) -> str:
+    now_ns = time.monotonic_ns()
+    if status.state != "running":
+        return f"is in state {status.state}" + (f" ({status.trouble})" if status.trouble else "")
+    if now_ns - status.engine_beat_ns > FRESH_NS:
+        return "has no beat"
+    if not status.control_pid or now_ns - status.control_beat_ns > FRESH_NS:
+        return "runs, but control does not answer"
+    return ""
+
+
+def _periods(board: Board, segment: Segment, seconds: float, sleep: Callable[[float], None]) -> Iterator[Finding]:
+    before = segment.status()
+    until_s = time.monotonic() + seconds
+    silent_s = 0.0
+    while time.monotonic() < until_s:
+        sleep(LOOK_S)
+        now = segment.status()
+        if now.engine_pid != before.engine_pid or not segment.is_current:
+            yield Finding(item="periods", is_good=False, words="the engine died and was started again")
+            return
+        if now.state != "running":
+            yield Finding(item="periods", is_good=False, words=f"the engine went into state {now.state} {now.trouble}")
+            return
+        if time.monotonic_ns() - now.control_beat_ns > FRESH_NS:
+            silent_s += LOOK_S
+    after = segment.status()
+    served, lost = (after.counters[name] - before.counters[name] for name in ("periods", "periods_lost"))
+    percent = 100.0 * served / max(served + lost, 1)
+    least = board.budget.min_served_percent
+    wanted = seconds * board.audio.sample_rate_hz / board.audio.period_frames
+    words = f"{served} served and {lost} lost in {seconds:.0f} s: {percent:.2f} %, {least:g} % are promised"
+    if served + lost < wanted / 2:
+        yield Finding(item="periods", is_good=False, words=f"{words}; the card's clock stands still")
+        return
+    yield Finding(item="periods", is_good=percent >= least, words=words)
+    is_answering = silent_s <= seconds / 4 and after.control_pid == before.control_pid
+    words = "answers" if is_answering else f"was silent for {silent_s:.0f} s, or died"
+    yield Finding(item="control", is_good=is_answering, words=words)
+
+
+def _model(path: Path) -> Iterator[Finding]:
+    if not path.exists():
+        yield Finding(item="model", is_good=True, words="none is shipped: rules alone")
+        return
+    try:
+        bundle = read_bundle(path, trusted_keys())
+        candidate = chosen(bundle, path, (), n_channels=MODEL_CHANNELS, is_timed=False)
+        yield Finding(item="model", is_good=True, words=f"{bundle.title} plays its golden vectors, {candidate.title}")
+    except EvenhandError as error:
+        yield Finding(item="model", is_good=False, words=str(error))

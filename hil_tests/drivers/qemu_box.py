@@ -1,0 +1,262 @@
+"""An emulated box: a disk, a serial line, power. Each reset goes through the boot ROM, as on a board.
+
+``python -m hil_tests.drivers.qemu_box DISK`` gives the box's serial line to this terminal.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import selectors
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from .boot_rom import NVRAM_BYTES, RomError, Start, start
+
+MEMORY_MIB = 1024
+PROMPT = "root@evenhand:~# "
+CHUNK_BYTES = 65536
+MACHINE = ("-M", "virt", "-cpu", "cortex-a72", "-smp", "1", "-m", str(MEMORY_MIB))
+# Time is counted in instructions: a busy host makes the box slow, and does not cost it periods.
+CLOCK = ("-accel", "tcg", "-icount", "shift=0,sleep=on")
+
+
+class BoxError(Exception):
+    """The box did not do what was waited for; its last words are in the message."""
+
+
+class QemuBox:
+    """A box from power on to power off. A context manager.
+
+    Parameters
+    ----------
+    disk
+        Its card: an image, which is written to.
+    work
+        Folder for what belongs to one box.
+    ports
+        What of the box's network is reached from here: (port here, port there).
+    """
+
+    def __init__(self, disk: Path, work: Path, *, ports: Sequence[tuple[int, int]] = ()) -> None:
+        self.disk, self._work, self._ports = disk, work, tuple(ports)
+        self._nvram = work / "nvram"
+        self.log = work / "line.log"  # all that came over the serial line, as it comes
+        self._nvram.write_bytes(bytes(NVRAM_BYTES))
+        self._process: subprocess.Popen[bytes] | None = None
+        self._line: socket.socket | None = None
+        self.said = ""  # all that came over the serial line
+        self.starts: list[Start] = []
+        self._mark = 0  # how far it was waited for
+        self._n_commands = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.cut_power()
+
+    def power_on(self) -> Start:
+        """Let the ROM choose and start what it chose.
+
+        Raises
+        ------
+        RomError
+            When the disk does not boot.
+        """
+        self.cut_power()
+        return self._launch()
+
+    def cut_power(self) -> None:
+        """Pull the plug: what was not yet on the disk is lost, and so is a try that was asked for."""
+        self._stop()
+        self._nvram.write_bytes(bytes(NVRAM_BYTES))
+
+    def wait_for_reset(self, timeout_s: float) -> Start:
+        """Wait until the box resets by itself, and go on with what the ROM chooses then.
+
+        Raises
+        ------
+        BoxError
+            When it does not.
+        """
+        until_s = time.monotonic() + timeout_s
+        assert self._process is not None
+        while self._process.poll() is None:
+            if time.monotonic() > until_s:
+                raise BoxError(f"no reset within {timeout_s:.0f} s; it said: {self.last_words}")
+            self._take(0.2)
+        self._take(0.0)
+        if self._process.returncode != 0:
+            assert self._process.stderr is not None
+            raise BoxError(f"the emulator failed: {self._process.stderr.read().decode(errors='replace')[:300]}")
+        self._stop()
+        return self._launch()
+
+    def wait_for(self, pattern: str, timeout_s: float) -> re.Match[str]:
+        """Wait for something on the serial line that was not waited for before.
+
+        Raises
+        ------
+        BoxError
+            When it does not come, or the box resets before.
+        """
+        until_s = time.monotonic() + timeout_s
+        while True:
+            match = re.search(pattern, self.said[self._mark :])
+            if match:
+                self._mark += match.end()
+                return match
+            if time.monotonic() > until_s:
+                raise BoxError(f"no {pattern!r} within {timeout_s:.0f} s; it said: {self.last_words}")
+            if not self._take(0.2) and self._process is not None and self._process.poll() is not None:
+                raise BoxError(f"it went down before {pattern!r}; it said: {self.last_words}")
+
+    def type(self, text: str) -> None:
+        """Type on the serial line."""
+        assert self._line is not None
+        self._line.sendall(text.encode())
+
+    def run(self, command: str, timeout_s: float = 60.0) -> str:
+        """Run a command in the shell on the serial line and return what it printed.
+
+        Raises
+        ------
+        BoxError
+            When it fails or does not end.
+        """
+        self._n_commands += 1  # a shell that is late echoes a line twice
+        name = f"end-{self._n_commands}"
+        self.type(f"{command}; echo {name}:$?:\n")
+        done = self.wait_for(rf"(?s)(.*?){name}:(\d+):\r?\n", timeout_s)
+        printed = done[1].replace("\r", "").rpartition(f"{name}:$?:\n")[2]
+        if done[2] != "0":
+            raise BoxError(f"{command}: status {done[2]}: {printed.strip()[-300:]}")
+        return printed
+
+    def attach(self) -> None:
+        """Show the serial line and pass on what is typed, over every reset, until the terminal ends."""
+        with selectors.DefaultSelector() as selector:
+            selector.register(sys.stdin, selectors.EVENT_READ)
+            while True:
+                shown = len(self.said)
+                self._take(0.05)
+                sys.stdout.write(self.said[shown:])
+                sys.stdout.flush()
+                if selector.select(0.0):
+                    text = os.read(sys.stdin.fileno(), CHUNK_BYTES)
+                    if not text:
+                        return
+                    self.type(text.decode("utf-8", "replace"))
+                if self._process is not None and self._process.poll() is not None:
+                    self.wait_for_reset(1.0)
+
+    @property
+    def last_words(self) -> str:
+        """The end of what it said."""
+        return self.said[-400:]
+
+    def _launch(self) -> Start:
+        chosen = start(self.disk, self._nvram, self._work)
+        self.starts.append(chosen)
+        ours, theirs = socket.socketpair()
+        with theirs:
+            self._process = subprocess.Popen(
+                [*self._command(chosen), "-chardev", f"socket,id=line,fd={theirs.fileno()}", "-serial", "chardev:line"],
+                pass_fds=(theirs.fileno(),), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+            )  # fmt: skip
+        self._line = ours
+        return chosen
+
+    def _command(self, chosen: Start) -> list[str]:
+        tree = self._device_tree(chosen)
+        forwarded = "".join(f",hostfwd=tcp:127.0.0.1:{here}-:{there}" for here, there in self._ports)
+        return [
+            "qemu-system-aarch64", *MACHINE, *CLOCK, "-nodefaults", "-display", "none", "-no-reboot", "-dtb", str(tree),
+            "-kernel", str(chosen.kernel), "-initrd", str(chosen.first_root), "-append", chosen.command_line,
+            "-drive", f"if=none,id=card,file={self.disk},format=raw,cache=writeback",
+            "-device", "virtio-blk-pci,drive=card",
+            "-drive", f"if=none,id=nvram,file={self._nvram},format=raw,cache=writethrough",
+            "-device", "virtio-blk-pci,drive=nvram,serial=nvram",
+            "-netdev", f"user,id=net{forwarded}", "-device", "virtio-net-pci,netdev=net", "-device", "virtio-rng-pci",
+            "-device", "i6300esb", "-action", "watchdog=reset",
+        ]  # fmt: skip
+
+    def _device_tree(self, chosen: Start) -> Path:
+        """Return the machine's device tree with what the boot loader says, big-endian as everything in it."""
+        tree = self._work / "board.dtb"
+        dump = ["qemu-system-aarch64", "-M", f"virt,dumpdtb={tree}", *MACHINE[2:], "-nodefaults", "-display", "none"]
+        subprocess.run(dump, check=True, capture_output=True)
+        for name, number in (("partition", chosen.partition), ("tryboot", int(chosen.is_tryboot))):
+            subprocess.run(
+                ["fdtput", "-p", "-t", "i", str(tree), "/chosen/bootloader", name, str(number)],
+                check=True, capture_output=True,
+            )  # fmt: skip
+        return tree
+
+    def _take(self, timeout_s: float) -> bool:
+        if self._line is None:
+            return False
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._line, selectors.EVENT_READ)
+            if not selector.select(timeout_s):
+                return False
+        try:
+            chunk = self._line.recv(CHUNK_BYTES)
+        except ConnectionResetError:
+            chunk = b""
+        self.said += chunk.decode("utf-8", "replace")
+        with self.log.open("ab") as log:
+            log.write(chunk)
+        if not chunk:
+            time.sleep(min(timeout_s, 0.05))
+        return bool(chunk)
+
+    def _stop(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            if self._process.stderr is not None:
+                self._process.stderr.close()
+            self._process = None
+        if self._line is not None:
+            self._line.close()
+            self._line = None
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Give the box's serial line to this terminal until Ctrl-C; the disk is copied unless it may be written to."""
+    parser = argparse.ArgumentParser(prog="python -m hil_tests.drivers.qemu_box", description=__doc__)
+    parser.add_argument("disk", type=Path, help="image of a box")
+    parser.add_argument("--write", action="store_true", help="write to this very file, not to a copy")
+    options = parser.parse_args(argv)
+    with tempfile.TemporaryDirectory(prefix="evenhand-box-") as name:
+        disk = options.disk
+        if not options.write:
+            disk = Path(name, "card.img")
+            subprocess.run(["cp", "--sparse=always", "--reflink=auto", str(options.disk), str(disk)], check=True)
+        try:
+            with QemuBox(disk, Path(name)) as box:
+                box.power_on()
+                box.attach()
+        except (RomError, BoxError) as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 1
+        except KeyboardInterrupt:
+            pass
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
