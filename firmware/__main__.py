@@ -10,19 +10,17 @@ import errno
 import os
 import signal
 import sys
-import tomllib
 from contextlib import suppress
-from importlib import metadata
-from pathlib import Path
 from types import FrameType
 
 from dsp_kernels.contract.generated.contract import CONTRACT_ID
 
-from . import check_command, devices_command, render_command, report_command, run_command
+from . import check_command, devices_command, health_command, render_command, report_command, run_command
 from .errors import EvenhandError
+from .version import own_version
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-COMMANDS = (run_command, render_command, report_command, devices_command, check_command)
+COMMANDS = (run_command, render_command, report_command, devices_command, check_command, health_command)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -77,7 +75,7 @@ def _open_standard_streams() -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="evenhand-box", description="The mixer that mixes itself.")
-    parser.add_argument("--version", action="version", version=f"evenhand-box {_version()} (contract {CONTRACT_ID})")
+    parser.add_argument("--version", action="version", version=f"evenhand-box {own_version()} (contract {CONTRACT_ID})")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for command in COMMANDS:
         sub = commands.add_parser(
@@ -90,14 +88,6 @@ def _parser() -> argparse.ArgumentParser:
         command.add_arguments(sub)
         sub.set_defaults(run=command.run)
     return parser
-
-
-def _version() -> str:
-    try:
-        return metadata.version("evenhand")
-    except metadata.PackageNotFoundError:  # run from the source tree
-        project = Path(__file__).parent.parent / "pyproject.toml"
-        return str(tomllib.loads(project.read_text(encoding="utf-8"))["project"]["version"])
 
 
 def _stop(_number: int, _frame: FrameType | None) -> None:

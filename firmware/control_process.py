@@ -23,7 +23,8 @@ from .control.control import Control
 from .control.keepsake import recall_evidence, recall_state, remember_evidence, remember_state
 from .control.scenes import Scene, read_scene
 from .errors import EvenhandError
-from .inference.inline import NONE, bundle_path
+from .inference.choice import DEFAULT_MODEL, MODEL_HELP
+from .inference.inline import bundle_path
 from .inference.link import Link
 from .mixer_setup import MixerSetup, read_setup
 from .model_story import ModelStory
@@ -273,10 +274,11 @@ def _arguments() -> argparse.ArgumentParser:
     parser.add_argument("--segment", type=Path, required=True, help="file of the shared memory")
     parser.add_argument("--scene", type=Path, help="mixer state to start from")
     parser.add_argument("--state", type=Path, help="folder that the state is kept in over a restart of the box")
+    parser.add_argument("--restored", type=Path, help="state that a backup brought; becomes the last one at this start")
     parser.add_argument("--automix", help="how microphones share gain")
     parser.add_argument("--target-lufs", type=float, default=-16.0, help="loudness of the mix")
     parser.add_argument("--amount", type=float, default=100.0, help="how far automation goes, in percent")
-    parser.add_argument("--model", default=NONE, help="model bundle, shipped, or none: rules alone (none)")
+    parser.add_argument("--model", default=DEFAULT_MODEL, help=MODEL_HELP)
     parser.add_argument("--model-key", type=Path, action="append", default=[], help="public key to trust besides ours")
     parser.add_argument("--style", default="natural", help="which mix the model is asked for")
     parser.add_argument("--decisions", type=Path, help="file that each decision is appended to, a JSON line each")
@@ -298,7 +300,7 @@ def _decide(options: argparse.Namespace, stop: threading.Event, stack: ExitStack
     scene = read_scene(options.scene) if options.scene else None
     autosave = stack.enter_context(Autosave(options.state)) if options.state else None
     if scene is None and options.state:
-        scene, notes = load_last(options.state, [strip.name for strip in setup.strips])
+        scene, notes = load_last(options.state, [strip.name for strip in setup.strips], options.restored)
         for note in notes:
             _say(note)
 

@@ -66,9 +66,31 @@ def test_a_successor_takes_the_segment_up_as_it_was_left(path: Path) -> None:
             assert control.status().state == "starting"
 
 
-def test_only_its_owner_may_read_a_segment(engine: EngineSide, path: Path) -> None:
-    assert path.stat().st_mode & 0o777 == 0o600
+def test_only_its_owner_may_write_a_segment_and_its_group_may_look(engine: EngineSide, path: Path) -> None:
+    assert path.stat().st_mode & 0o777 == 0o640
     assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may act as somebody else")
+def test_another_user_of_its_group_may_look_at_a_segment_and_no_more(
+    engine: EngineSide, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stranger = 65534
+    monkeypatch.chdir(path.parent)  # the folders above are closed to everybody else
+    for folder in (path.parent, path):
+        os.chown(folder, -1, stranger)
+    path.parent.chmod(0o750)
+    before = os.geteuid(), os.getegid()
+    os.setegid(stranger)
+    os.seteuid(stranger)
+    try:
+        with Segment(Path(path.name), is_control=False) as viewer:
+            assert viewer.status().state == "starting"
+        with pytest.raises(EvenhandError, match="Permission denied"):
+            control_of(Path(path.name))
+    finally:
+        os.seteuid(before[0])
+        os.setegid(before[1])
 
 
 FOREIGN = {

@@ -19,15 +19,20 @@ from firmware.system import board_units
 from firmware.tests.unit_file import UNITS, UnitFile, command_line, environment_file, has_systemd_analyze, seconds
 
 SERVICES = ("engine", "control", "preamps", "recorder", "setup")
+# What does not belong to the mixer: another user, folders of its own.
+BESIDES = ("agent", "seed")
 # The exposure that systemd-analyze finds, 0 to 10. What is left of the engine's: a real-time thread on a core of its
 # own, the sound card, the group that opens it, and the socket of its watchdog.
-CEILINGS = {"engine": 0.6, "control": 0.2, "preamps": 0.4, "recorder": 0.2, "setup": 0.2, "again@": 0.7}
+CEILINGS = {"engine": 0.6, "control": 0.2, "preamps": 0.4, "recorder": 0.2, "setup": 0.2, "again@": 0.7,
+            "agent": 1.2, "restart": 0.7, "serial@": 1.2, "seed": 0.7}  # fmt: skip
 PARSERS = {
     "firmware.engine_process": "_arguments",
     "firmware.control_process": "_arguments",
     "firmware.preamp_process": "_arguments",
     "firmware.recorder.process": "_parser",
     "firmware.mixer_setup": "_arguments",
+    "firmware.update.agent": "_arguments",
+    "firmware.update.seed_network": "_arguments",
 }
 # enum MAX_FAILURES of the audio thread: so many times in a row, and once more, it waits for a card that stands still.
 AUDIO_THREAD = Path(__file__).resolve().parents[1] / "rt" / "live" / "audio_thread.c"
@@ -57,8 +62,12 @@ def test_systemd_finds_nothing_to_say_about_a_unit(tmp_path: Path) -> None:
     shutil.copytree(UNITS, system)
     stock = Path("/lib/systemd/system")
     shutil.copytree(stock, tmp_path / "lib/systemd/system", symlinks=True)
-    paths = [f"/etc/systemd/system/{path.name}" for path in system.iterdir() if path.suffix in (".service", ".target")]
-    assert len(paths) == len(CEILINGS) + 1
+    paths = [
+        f"/etc/systemd/system/{path.name}"
+        for path in system.iterdir()
+        if path.suffix in (".service", ".target", ".path")
+    ]
+    assert len(paths) == len(CEILINGS) + 2
     said = verify(tmp_path, paths)
     assert [line for line in said.splitlines() if "evenhand" in line] == []
     broken = system / "evenhand-engine.service"
@@ -84,7 +93,7 @@ def test_a_unit_is_exposed_no_more_than_its_job_needs(name: str, ceiling: float)
 # ------------------------------------------------------------------------------------------------------ command lines
 
 
-@pytest.mark.parametrize("name", SERVICES)
+@pytest.mark.parametrize("name", SERVICES + BESIDES)
 def test_a_process_accepts_the_command_line_of_its_unit(name: str) -> None:
     module, arguments = started_module(unit(name))
     parser(module).parse_args(arguments)
@@ -93,14 +102,14 @@ def test_a_process_accepts_the_command_line_of_its_unit(name: str) -> None:
 def test_what_box_env_suggests_is_accepted_too() -> None:
     text = (UNITS / "box.env").read_text()
     suggested = re.findall(r"^# .*?(?:such as|with): (--.*)$", text, re.MULTILINE)
-    assert len(suggested) == 3
-    for options, name in zip(suggested, ("engine", "control", "control"), strict=True):
+    assert len(suggested) == 4
+    for options, name in zip(suggested, ("engine", "control", "control", "agent"), strict=True):
         module, arguments = started_module(unit(name))
         parser(module).parse_args([*arguments, *options.split()])
 
 
 def test_box_env_sets_every_variable_that_a_unit_uses_and_no_other() -> None:
-    used = {name for u in SERVICES for name in re.findall(r"\$\{?(EVENHAND_\w+)", unit(u).one("ExecStart"))}
+    used = {name for u in SERVICES + BESIDES for name in re.findall(r"\$\{?(EVENHAND_\w+)", unit(u).one("ExecStart"))}
     assert used == set(environment_file(UNITS / "box.env"))
 
 
@@ -114,6 +123,17 @@ def test_processes_agree_on_the_files_they_share() -> None:
     assert options["engine"]["--mixer"] == options["control"]["--mixer"] == options["setup"]["--out"]
     assert options["engine"]["--segment"] == options["control"]["--segment"]
     assert options["engine"]["--record-ring"] == options["recorder"]["--ring"]
+
+
+def test_the_agent_asks_for_a_restart_where_systemd_looks_and_is_nobody_of_the_mixer() -> None:
+    agent, options = unit("agent"), shared_files("agent")
+    assert options["--restart-request"] == UnitFile(UNITS / "evenhand-restart.path").one("PathExists")
+    assert options["--segment"] == shared_files("engine")["--segment"]
+    assert agent.one("User") == agent.one("Group") == "evenhand-agent"
+    assert "evenhand" in agent.words("SupplementaryGroups")
+    assert unit("engine").one("UMask") == "0027", "the group may look at the meters"
+    assert shared_files("control")["--restored"].startswith(options["--data"] + "/restored/")
+    assert int(agent.one("OOMScoreAdjust")) > int(unit("control").one("OOMScoreAdjust"))
 
 
 def shared_files(name: str) -> dict[str, str]:

@@ -58,6 +58,9 @@ class Box(SystemdRig):
             .replace(str(REPOSITORY), "/opt/evenhand"),
             f"etc/evenhand-units/{ENGINE}.d/card.conf": "[Service]\nReadWritePaths=/run/shared\n"
             "Environment=ALSA_CONFIG_PATH=/etc/evenhand/asound.conf\n",
+            # A Python with a shared library looks for it where it was built, which ProtectHome= may hide.
+            "etc/evenhand-units/evenhand-agent.service.d/python.conf": "[Service]\n"
+            "Environment=LD_LIBRARY_PATH=/opt/python/lib\n",
         }
         files |= {
             f"etc/evenhand-units/{path.relative_to(drop_ins)}": path.read_text()
@@ -277,7 +280,7 @@ def test_the_target_stops_everything_politely_and_leaves_the_segment(mixer: Box)
     for unit in (ENGINE, CONTROL):
         mixer.wait_for(lambda unit=unit: mixer.show(unit, "ActiveState")["ActiveState"] == "inactive", f"{unit} fails")
         assert mixer.show(unit, "Result")["Result"] == "success"
-    assert mixer.inside("/run/evenhand/segment").stat().st_mode & 0o777 == 0o600
+    assert mixer.inside("/run/evenhand/segment").stat().st_mode & 0o777 == 0o640
     viewer = Segment(mixer.inside("/run/evenhand/segment"), is_control=False)
     assert viewer.status().state == "stopped"
     viewer.close()
@@ -287,3 +290,58 @@ def test_folders_are_made_for_the_user_of_the_processes_alone(mixer: Box) -> Non
     mixer.run("systemd-tmpfiles", "--create", "/etc/evenhand-units/tmpfiles.d/evenhand.conf")
     listed = mixer.run("stat", "--format", "%U %G %a", "/run/evenhand", "/var/lib/evenhand/recordings").stdout
     assert listed.splitlines() == ["evenhand evenhand 750"] * 2
+
+
+# ------------------------------------------------------------------------------------------------------------ the agent
+
+# Pairs with the agent from inside, asks how the mixer is, keeps a scene, and asks for a restart.
+ASK = """
+import http.client, json, ssl
+from firmware.update.certificate import Path, hashlib
+from firmware.update.pairing import key_of, proof
+from dsp_kernels.contract.generated.contract import CONTRACT_ID
+code = Path("/var/lib/evenhand-agent/pairing-code").read_text()
+pem = Path("/var/lib/evenhand-agent/box.pem").read_text()
+fingerprint, nonce = hashlib.sha256(ssl.PEM_cert_to_DER_cert(pem)).hexdigest(), "0" * 32
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+def ask(method, path, body=None, token=""):
+    connection = http.client.HTTPSConnection("127.0.0.1", 4717, context=context, timeout=30)
+    connection.request(method, "/v1/" + path, body, {"Authorization": "Bearer " + token})
+    return json.loads(connection.getresponse().read())
+shown = proof(key_of(code, fingerprint, nonce), "laptop")
+token = ask("POST", "pair", json.dumps({"name": "x", "nonce": nonce, "proof": shown}))["token"]
+scene = 'contract_id = "%s"\\n' % CONTRACT_ID
+print(json.dumps({
+    "status": ask("GET", "status", token=token),
+    "put": ask("PUT", "scenes/Verse", scene, token),
+    "checkup": ask("GET", "checkup", token=token),
+    "restart": ask("POST", "restart", "{}", token),
+}))
+"""
+
+
+def test_the_agent_looks_at_the_mixer_from_a_sandbox_and_a_user_of_its_own(mixer: Box) -> None:
+    mixer.run("systemd-tmpfiles", "--create", "/etc/evenhand-units/tmpfiles.d/evenhand.conf")
+    mixer.run("ip", "link", "set", "lo", "up")
+    done = mixer.run("systemctl", "start", "evenhand-agent.service", check=False)
+    assert done.returncode == 0, done.stderr + mixer.log("evenhand-agent") + mixer.console_text()[-3000:]
+    mixer.wait_for(lambda: mixer.is_active("evenhand-agent.service"), "the agent does not start")
+    python = "cd /opt/evenhand && exec .venv/bin/python -c"
+    told = json.loads(mixer.run("sh", "-c", f'{python} "$0"', ASK).stdout)
+    assert told["status"]["engine"]["state"] == "running"
+    assert told["status"]["engine"]["counters"]["periods"] > 0
+    assert told["status"]["sound"]["why_not_now"] is None, "silence was taken for sound, or nothing was heard"
+    assert told["put"] == told["restart"] == {}
+    findings = {finding["what"]: finding for finding in told["checkup"]["findings"]}
+    assert findings["real time"]["is_well"] is True
+    assert mixer.run("stat", "-c", "%U %G %a", "/var/lib/evenhand/scenes/Verse.toml").stdout.split() == [
+        "evenhand-agent", "evenhand", "660",
+    ]  # fmt: skip
+    mixer.run("test", "-e", "/run/evenhand-agent/restart")
+    as_agent = ["setpriv", "--reuid=evenhand-agent", "--regid=evenhand-agent", "--groups=evenhand"]
+    for path in ("/var/lib/evenhand/state/x", "/run/evenhand/x", "/var/lib/evenhand/recordings/x"):
+        assert mixer.run(*as_agent, "touch", path, check=False).returncode != 0, path
+    assert mixer.run(*as_agent, "kill", "-0", str(mixer.main_pid(ENGINE)), check=False).returncode != 0
+    assert "Traceback" not in mixer.log("evenhand-agent")
+    mixer.run("systemctl", "stop", "evenhand-agent.service")

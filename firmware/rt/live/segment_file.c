@@ -43,12 +43,14 @@ static eh_hold_status map_file(eh_segment_hold *hold, const char *path) {
     struct stat file;
     if (fstat(hold->fd, &file) != 0) return refuse(hold, EH_HOLD_FAILED, "%s: %s", path, strerror(errno));
     if (!S_ISREG(file.st_mode)) return refuse(hold, EH_HOLD_FAILED, "%s: is no plain file", path);
-    if (file.st_uid != geteuid() && geteuid() != 0)
+    const int is_viewer = hold->side == EH_SIDE_VIEWER;
+    if (!is_viewer && file.st_uid != geteuid() && geteuid() != 0)
         return refuse(hold, EH_HOLD_FAILED, "%s: belongs to another user", path);
     if (file.st_size != (off_t)sizeof(eh_segment))
         return refuse(hold, EH_HOLD_FOREIGN, "%s: has %lld bytes, this build's segment has %zu", path,
                       (long long)file.st_size, sizeof(eh_segment));
-    void *memory = mmap(NULL, sizeof(eh_segment), PROT_READ | PROT_WRITE, MAP_SHARED, hold->fd, 0);
+    const int access = is_viewer ? PROT_READ : PROT_READ | PROT_WRITE;
+    void *memory = mmap(NULL, sizeof(eh_segment), access, MAP_SHARED, hold->fd, 0);
     if (memory == MAP_FAILED) return refuse(hold, EH_HOLD_FAILED, "%s: %s", path, strerror(errno));
     hold->segment = memory;
     return EH_HOLD_OK;
@@ -95,7 +97,7 @@ static eh_hold_status create(eh_segment_hold *hold, const char *path, const eh_e
     if (snprintf(part, sizeof part, "%s.new", path) >= (int)sizeof part)
         return refuse(hold, EH_HOLD_FAILED, "%s: the name is too long", path);
     unlink(part);
-    hold->fd = open(part, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+    hold->fd = open(part, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0640);
     if (hold->fd < 0) return refuse(hold, EH_HOLD_FAILED, "%s: %s", part, strerror(errno));
     const int failed = posix_fallocate(hold->fd, 0, (off_t)sizeof(eh_segment));  // a full /dev/shm is told here
     if (failed != 0) {
@@ -118,7 +120,7 @@ static eh_hold_status create(eh_segment_hold *hold, const char *path, const eh_e
 }
 
 static eh_hold_status open_existing(eh_segment_hold *hold, const char *path) {
-    hold->fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+    hold->fd = open(path, (hold->side == EH_SIDE_VIEWER ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NOFOLLOW);
     if (hold->fd < 0)
         return refuse(hold, errno == ENOENT ? EH_HOLD_ABSENT : EH_HOLD_FAILED, "%s: %s", path, strerror(errno));
     const int is_ours = lock_side(hold);  // first of all: a file of another build may have a live engine too

@@ -1,0 +1,156 @@
+"""One box through an update or a step back: what is asked of it, and how it shows that it is well again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from .boxes import PairedBox
+from .bundle_file import BundleFile
+from .console import progress
+from .device import Device
+from .errors import BoxAbsentError, HostError, RefusedError
+from .sending import send_bundle
+
+BACK_S = 600.0  # a restart, the health check of 60 s, and a second restart when it was not well
+LOOK_S = 0.5
+EVENTS_S = 15
+
+
+class Course:
+    """What happens to one box.
+
+    Parameters
+    ----------
+    box
+        Which one.
+    is_quiet
+        Show nothing of how far it is.
+    on_line
+        Is told each stage.
+    """
+
+    def __init__(
+        self, box: PairedBox, *, is_quiet: bool, on_line: Callable[[str], None], back_s: float = BACK_S
+    ) -> None:
+        self._box, self._is_quiet, self._on_line, self._back_s = box, is_quiet, on_line, back_s
+
+    def update(
+        self, bundle: BundleFile, sha256: str, *, even_if_sounding: bool, is_again: bool, restarts: bool
+    ) -> dict[str, Any]:
+        """Send, verify, install, restart, and wait until the box is well; return what became of it.
+
+        Raises
+        ------
+        HostError
+            When it stops on the way; the box goes on with what it ran before.
+        """
+        with Device.of(self._box) as device:
+            before = device.get("status")
+            record = {"id": self._box.box_id, "name": self._box.name, "from": before["version"], "to": bundle.version}
+            if before["version"] == bundle.version and not is_again:
+                if before["update"]["is_trial"]:
+                    self._await_well(device, bundle.version, None)
+                return {**record, "state": "skipped", "reason": f"{bundle.version} runs already"}
+            self._install(device, bundle, sha256, before, even_if_sounding=even_if_sounding, is_again=is_again)
+            if not restarts:
+                return {**record, "state": "installed", "reason": "runs from the next restart on"}
+            self._restart(device, "restart", even_if_sounding)
+            self._await_well(device, bundle.version, before["instance"])
+        return {**record, "state": "updated"}
+
+    def roll_back(self, *, even_if_sounding: bool) -> dict[str, Any]:
+        """Make the box run what it ran before its last update."""
+        with Device.of(self._box) as device:
+            before = device.get("status")
+            told = self._restart(device, "rollback", even_if_sounding)
+            now = self._await_well(device, told.get("version"), before["instance"])
+        return {"id": self._box.box_id, "name": self._box.name, "from": before["version"], "to": now["version"]}
+
+    def restart(self, *, even_if_sounding: bool) -> None:
+        """Restart the box and wait until it answers."""
+        with Device.of(self._box) as device:
+            before = device.get("status")
+            self._restart(device, "restart", even_if_sounding)
+            self._await_well(device, before["version"], before["instance"])
+
+    # ----------------------------------------------------------------------------------------------------- within
+
+    def _install(
+        self, device: Device, bundle: BundleFile, sha256: str, before: dict[str, Any], *, even_if_sounding: bool,
+        is_again: bool,
+    ) -> None:  # fmt: skip
+        update = before["update"]
+        if update["state"] == "installed" and update.get("version") == bundle.version:
+            self._say(f"{bundle.version} is installed already, only the restart is missing")
+            return
+        if update["state"] != "installing":
+            what = f"{self._box.name}: send"
+            with progress(what, bundle.size_bytes, is_quiet=self._is_quiet) as on_step:
+                had_bytes = send_bundle(device, bundle, sha256, on_step)
+            if 0 < had_bytes < bundle.size_bytes:
+                self._say(f"went on from {had_bytes} of {bundle.size_bytes} bytes")
+            device.post("verify", again=is_again)
+            self._say("signature, board, version and content are right")
+            update = device.post("install", even_if_sounding=even_if_sounding, again=is_again)
+        self._follow(device, int(update["last_event"]))
+
+    def _follow(self, device: Device, after: int) -> None:
+        """Show how the installation goes, to its end; the box goes on with it, whoever watches."""
+        with progress(f"{self._box.name}: install", 100, is_quiet=self._is_quiet) as on_step:
+            absent_s: float | None = None
+            while True:
+                try:
+                    told = device.get("events", after=after, wait_s=EVENTS_S)
+                except BoxAbsentError:
+                    absent_s = absent_s or time.monotonic()
+                    if time.monotonic() - absent_s > self._back_s:
+                        raise
+                    time.sleep(LOOK_S)
+                    continue
+                absent_s, after = None, int(told["last_event"])
+                for event in told["events"]:
+                    if event["kind"] == "failed":
+                        raise HostError(f"{self._box.name}: {event['reason']}")
+                    if event["kind"] == "installed":
+                        self._say("installed")
+                        return
+                    on_step(float(event.get("percent", 0)), str(event.get("step", "")))
+                state = None if told["events"] else device.get("status")["update"]["state"]
+                if state in ("idle", "failed"):
+                    raise HostError(f"{self._box.name}: the installation was cut off; the same command tries it again")
+
+    def _restart(self, device: Device, verb: str, even_if_sounding: bool) -> dict[str, Any]:
+        told = device.post(verb, even_if_sounding=even_if_sounding)
+        self._say("restarts")
+        return told
+
+    def _await_well(self, device: Device, version: str | None, instance: str | None) -> dict[str, Any]:
+        """Return the status of a box that has restarted, runs ``version`` and has shown that it is well."""
+        began_s, is_trial_told = time.monotonic(), False
+        while time.monotonic() - began_s < self._back_s:
+            try:
+                status = device.get("status")
+            except (BoxAbsentError, RefusedError):
+                time.sleep(LOOK_S)
+                continue
+            if status["instance"] == instance:
+                time.sleep(LOOK_S)
+                continue
+            if version not in (None, status["version"]):
+                back = f"is back on {status['version']} by itself"
+                raise HostError(f"{self._box.name}: {back}: {version} did not start, or was not well; `evenhand logs`")
+            if not status["update"]["is_trial"]:
+                self._say(f"runs {status['version']}")
+                return status
+            if not is_trial_told:
+                self._say(f"runs {status['version']} on trial")
+            is_trial_told = True
+            time.sleep(LOOK_S)
+        raise BoxAbsentError(
+            f"{self._box.name}: not back and well after {self._back_s:.0f} s; look at it, `evenhand status`"
+        )
+
+    def _say(self, text: str) -> None:
+        self._on_line(f"{self._box.name}: {text}")
