@@ -7,10 +7,10 @@ DEMO_OUT := out/demo
 RECIPE ?= small
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build model test lint bench soak generate clean
+.PHONY: help demo build model test lint bench aarch64 soak generate clean
 
 help: ## Show this help
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: ## Run the whole box live on the bundled session, without a sound card, and say where the mix lies
 	@.ci/setup demo
@@ -25,7 +25,7 @@ model: ## Make the learned mixer from seeds, about 90 minutes of two cores; stop
 
 test: ## Run every test but the soak; generated files and import contracts are among them
 	@.ci/setup test
-	@$(PYTHON_BIN) -m pytest -m "not soak" $(PYTEST_ARGS)
+	@$(PYTHON_BIN) -m pytest -m "not soak and not aarch64" $(PYTEST_ARGS)
 
 lint: ## Check layout, types and imports; changes nothing
 	@.ci/setup lint
@@ -39,6 +39,10 @@ lint: ## Check layout, types and imports; changes nothing
 bench: ## Measure kernels and the whole chain beside their peers
 	@.ci/setup bench
 	@for bench in */bench/__main__.py; do $(PYTHON_BIN) -m "$$(dirname $$bench | tr / .)" || exit 1; done
+
+aarch64: ## Run the tests of the box's own processor: the same bits, the same answers, no more instructions
+	@.ci/setup aarch64
+	@$(PYTHON_BIN) -m pytest -m aarch64
 
 soak: ## Run the tests that take minutes to hours
 	@.ci/setup test
