@@ -80,6 +80,7 @@ class Segment:
         self._ffi, self._lib = live_extension()
         self.path = path
         self._hold = self._ffi.new("eh_segment_hold *")
+        self._is_control = is_control
         side = self._lib.EH_SIDE_CONTROL if is_control else self._lib.EH_SIDE_VIEWER
         status = self._lib.eh_segment_open(self._hold, os.fsencode(path), side, self._ffi.NULL)
         if status != self._lib.EH_HOLD_OK:
@@ -118,6 +119,7 @@ class Segment:
 
     def publish(self, params: NDArray[np.void]) -> None:
         """Hand down a snapshot, shape ``()`` of ``PARAMS_DTYPE``."""
+        self._must_be_control()
         if params.dtype != PARAMS_DTYPE or params.shape != ():
             raise TypeError("a snapshot has shape () and PARAMS_DTYPE")
         snapshot = np.ascontiguousarray(params)
@@ -125,16 +127,19 @@ class Segment:
 
     def set_mix_gain_bark(self, gain_lin: NDArray[np.floating]) -> None:
         """Tell analysis with which gain each critical band of each channel reaches the mix, ``(n_channels, 24)``."""
+        self._must_be_control()
         table = np.ones((32, gain_lin.shape[1]), np.float32)
         table[: len(gain_lin)] = gain_lin
         self._lib.eh_segment_set_mix_gain_bark(self._hold, self._ffi.cast("float *", table.ctypes.data))
 
     def beat(self, frame: int) -> None:
         """Show that everything up to ``frame`` has been looked at."""
+        self._must_be_control()
         self._lib.eh_segment_beat(self._hold, frame)
 
     def probe(self, lane: int | None) -> None:
         """Click on every output and listen on input ``lane`` of the mixer; None ends it and sound comes back."""
+        self._must_be_control()
         self._lib.eh_segment_probe(self._hold, -1 if lane is None else lane)
 
     def probed_ways_frames(self) -> list[int | None]:
@@ -144,6 +149,7 @@ class Segment:
 
     def write_notebook(self, notebook: int, memory: bytes) -> None:
         """Leave something to a successor; what is too long for the page is not written."""
+        self._must_be_control()
         self._lib.eh_segment_write_notebook(self._hold, notebook, self._ffi.from_buffer(memory), len(memory))
 
     def read_notebook(self, notebook: int) -> bytes:
@@ -161,19 +167,27 @@ class Segment:
 
     def skip_observations(self) -> None:
         """Forget what came while nobody listened."""
+        self._must_be_control()
         self._lib.eh_segment_skip_observations(self._hold)
 
     def observations(self) -> Iterator[tuple[int, Observation]]:
-        """Yield what is there, oldest first, each with the frame at its end."""
+        """Yield what is there, oldest first, each with the frame at its end; TypeError for those that only look."""
+        self._must_be_control()
         while self._lib.eh_segment_take_observation(self._hold, self._record_pointer):
             yield int(self._record["frame"]), self._as_observation()
 
     def events(self) -> Iterator[Event]:
-        """Yield what happened since the last call."""
+        """Yield what happened since the last call; they are taken, so TypeError for those that only look."""
+        self._must_be_control()
         while self._lib.eh_segment_take_event(self._hold, self._event):
             e = self._event
             yield Event(frame=e.frame, time_ns=e.time_ns, kind=_EVENT_KINDS.get(e.kind, "other"), index=e.index,
                         value=e.value)  # fmt: skip
+
+    def _must_be_control(self) -> None:
+        """Stop one who only looks before it writes to pages that it may only read."""
+        if not self._is_control:
+            raise TypeError(f"{self.path}: opened to look at it; only the control process sets and takes")
 
     def latest(self) -> Observation | None:
         """Return the newest observation, whoever takes them from the ring."""

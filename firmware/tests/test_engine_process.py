@@ -35,11 +35,11 @@ def test_no_signal_is_ever_handled_in_a_thread_of_the_mixer() -> None:
 def test_an_engine_that_still_waits_for_its_first_snapshot_ends_in_order_when_told() -> None:
     with LiveRig(FOUR) as rig:
         rig.start_engine()
-        view = rig.attach(is_control=False)
+        control = rig.attach()
         assert rig.stop_engine() == 0
-        assert view.status().state == "stopped", "it did not end in order"
-        (started, *_) = view.events()
-        print(f"ended {1e-9 * (view.status().engine_beat_ns - started.time_ns):.1f} s after it was told")
+        assert control.status().state == "stopped", "it did not end in order"
+        (started, *_) = control.events()
+        print(f"ended {1e-9 * (control.status().engine_beat_ns - started.time_ns):.1f} s after it was told")
 
 
 def test_an_engine_whose_core_is_not_there_says_which_and_opens_nothing() -> None:

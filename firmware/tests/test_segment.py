@@ -93,6 +93,15 @@ def test_another_user_of_its_group_may_look_at_a_segment_and_no_more(
         os.setegid(before[1])
 
 
+def test_one_who_only_looks_is_told_so_when_it_sets_or_takes(engine: EngineSide, path: Path) -> None:
+    """The pages of a viewer may only be read: without this the process would be killed."""
+    with Segment(path, is_control=False) as viewer:
+        for act in (lambda: viewer.beat(1), lambda: list(viewer.events()), lambda: list(viewer.observations())):
+            with pytest.raises(TypeError, match="opened to look at it"):
+                act()
+        assert viewer.status().state == "starting"
+
+
 FOREIGN = {
     "magic": ("is no segment of Evenhand", b"SOMEBODY"),
     "size_bytes": ("is no segment of Evenhand", b"\1\0\0\0"),
