@@ -39,6 +39,7 @@ FOLDER = Path(__file__).parent
 MAX_SIZE_BYTES = 256 * 1024
 MAX_CORE = 255
 MAX_SLOT_MIB = 16_384
+HEALTH_S, MAX_HEALTH_S = 60, 600  # a try ends after 15 min
 MAX_ROUND_TRIP_FRAMES = 96_000  # a second at the highest rate; more is a slip of the finger
 
 
@@ -183,6 +184,7 @@ def _image(table: Table, update: UpdateSpec) -> ImageSpec:
         modules=table.items("modules", str, "texts", ()),
         boot_mib=table.integer("boot_mib", 34, 1024),  # a FAT32 has at least 33 MiB
         root_mib=table.integer("root_mib", 64, MAX_SLOT_MIB),
+        health_seconds=table.integer("health_seconds", 1, MAX_HEALTH_S, HEALTH_S),
     )
     table.close()
     for key, names in (("kernel", (image.kernel,)), ("console", (image.console,)), ("modules", image.modules)):

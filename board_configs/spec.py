@@ -134,6 +134,7 @@ class ImageSpec:
     modules: tuple[str, ...]  # loaded at every start
     boot_mib: int
     root_mib: int
+    health_seconds: int  # how long periods are watched after a start
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -300,6 +300,7 @@ def test_image_is_what_the_file_says_and_none_where_it_says_nothing(tmp_path: Pa
     image = load_board(write(tmp_path, SMALL + UPDATE + IMAGE)).image
     assert (image.kernel, image.console, image.modules) == ("linux-image-arm64", "ttyAMA0", ())
     assert (image.boot_mib, image.root_mib) == (80, 512)
+    assert image.health_seconds == 60
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,8 @@ from .tools import call
 KERNEL, FIRST_ROOT = "kernel8.img", "initramfs.zst"
 MIB = 1024 * 1024
 CHUNK_BYTES = 4 * MIB
+# Overwritten in place by `evenhand flash`, which finds it by its first line (host_tools/seeding.py).
+SEED, SEED_MARK, SEED_BYTES = "evenhand-seed.toml", b"# evenhand seed, block of 4096 bytes, 7b1f6c0e\n", 4096
 # What the kernel is told on every board; a panic restarts, so that the committed slot comes back.
 COMMAND_LINE = "panic=3 quiet"
 
@@ -74,9 +76,14 @@ def write_fat(out: Path, mib: int, label: str, files: Mapping[str, bytes], epoch
     shutil.rmtree(stage)
 
 
+def seed_block() -> bytes:
+    """Return the block for what a box is told before its first start."""
+    return SEED_MARK + b"#" * (SEED_BYTES - len(SEED_MARK) - 1) + b"\n"
+
+
 def write_select(out: Path, epoch_s: int) -> None:
-    """Write the partition with the choice of the slot; slot a is committed."""
-    files = {"autoboot.txt": selection_bytes("a")}
+    """Write the partition with the choice of the slot, slot a committed, and the seed that says nothing yet."""
+    files = {"autoboot.txt": selection_bytes("a"), SEED: seed_block()}
     write_fat(out, SELECT_MIB, "SELECT", files, epoch_s)
 
 

@@ -96,7 +96,6 @@ def copy_programs(root: Path, target: Path) -> None:
                 continue
             (target / place).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, target / place)
-    shutil.copyfile(root / "pyproject.toml", target / "pyproject.toml")
 
 
 def _is_removed(name: str, recipe: Recipe) -> bool:

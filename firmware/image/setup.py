@@ -17,7 +17,11 @@ from firmware.errors import EvenhandError
 
 from .archive import FOLDER, Item, link, text
 
-UID = 900  # of the mixer, the same in every version: it owns what lies on the data partition
+# The same numbers in every version: they own what lies on the data partition.
+ACCOUNTS = (
+    ("u", "evenhand", "900", "Evenhand mixer", "/var/lib/evenhand"),
+    ("u", "evenhand-agent", "901", "Evenhand update agent", "/var/lib/evenhand-agent"),
+)
 FIRST_SYSTEM_ID = 999  # and downwards, as systemd-sysusers does
 SHADOW_GID = 42
 DEVICE_GROUPS = ("input", "kvm", "render", "sgx")  # that udev's rules name
@@ -59,13 +63,13 @@ def settings(files: Mapping[str, Item]) -> Iterator[tuple[str, Item]]:
 
 
 def users(files: Mapping[str, Item]) -> Iterator[tuple[str, Item]]:
-    """Yield the files of users and groups: Debian's own, what packages ask systemd-sysusers for, and the mixer."""
+    """Yield the files of users and groups: Debian's own, what packages ask systemd-sysusers for, and ours."""
     passwd = _text(files, "usr/share/base-passwd/passwd.master").splitlines()
     group = _text(files, "usr/share/base-passwd/group.master").splitlines()
     accounts = {line.split(":")[0]: line.replace(":*:", ":x:", 1) for line in passwd}
     groups = {line.split(":")[0]: line.replace(":*:", ":x:", 1) for line in group}
     free = iter(range(FIRST_SYSTEM_ID, 100, -1))
-    wanted = [("u", "evenhand", str(UID), "Evenhand mixer", "/var/lib/evenhand")]
+    wanted = list(ACCOUNTS)
     wanted += [("g", name, "-", "-", "-") for name in DEVICE_GROUPS]
     joined: list[tuple[str, str]] = []
     for name in sorted(files):
@@ -96,7 +100,8 @@ def users(files: Mapping[str, Item]) -> Iterator[tuple[str, Item]]:
     yield "etc/group", text("".join(f"{line}\n" for line in groups.values()))
     yield "etc/shadow", text("".join(f"{name}:*:20000:0:99999:7:::\n" for name in accounts), 0o640, gid=SHADOW_GID)
     yield "etc/gshadow", text("".join(f"{name}:*::\n" for name in groups), 0o640, gid=SHADOW_GID)
-    yield "var/lib/evenhand", FOLDER
+    for _kind, _name, _number, _comment, home in ACCOUNTS:
+        yield home[1:], FOLDER
 
 
 def bytecode(files: Mapping[str, Item], folders: tuple[str, ...]) -> Iterator[tuple[str, Item]]:

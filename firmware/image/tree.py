@@ -26,11 +26,14 @@ from .rootfs import copy_programs
 FILES = FOLDER / "files"
 UNITS = ROOT / "firmware/system/units"
 SITE_PACKAGES = "opt/evenhand/.venv/lib/python3.11/site-packages"
-ENABLED = {
-    "multi-user.target.wants": ("evenhand.target", "evenhand-health.service", "systemd-networkd.service"),
+ENABLED: dict[str, tuple[str, ...]] = {
+    "multi-user.target.wants": (
+        "evenhand.target", "evenhand-health.service", "evenhand-agent.service", "evenhand-restart.path",
+        "evenhand-seed.service", "systemd-networkd.service",
+    ),
     "timers.target.wants": ("evenhand-trial.timer",),
     "local-fs.target.wants": ("evenhand-data.service", "evenhand-folders.service"),
-}
+}  # fmt: skip
 # Questions at the first start, and programs of other processors.
 MASKED = ("systemd-firstboot.service", "systemd-binfmt.service", "proc-sys-fs-binfmt_misc.automount")
 AUTOLOGIN = """\
@@ -79,7 +82,9 @@ def unit_of(path: str) -> str:
 def words_of(board: Board, release: Release) -> dict[str, str]:
     """Return what stands for the ``@NAMES@`` in our files."""
     data = device(board, DATA)
+    assert board.image is not None
     return {
+        "HEALTH_SECONDS": str(board.image.health_seconds),
         "COMPATIBLE": release.compatible, "SELECT": device(board, SELECT), "DATA": data, "DATA_UNIT": unit_of(data),
         "BOOT_A": device(board, BOOT[0]), "BOOT_B": device(board, BOOT[1]),
         "ROOT_A": device(board, ROOT_PARTITIONS[0]), "ROOT_B": device(board, ROOT_PARTITIONS[1]),
@@ -118,11 +123,13 @@ def write_system(tree: Path, board: Board, release: Release, keyring: Path) -> N
             _put(tree, str(path.relative_to(FILES)), filled(path.read_text(encoding="utf-8"), words),
                  is_program=os.access(path, os.X_OK))  # fmt: skip
     system = "etc/systemd/system"
-    for path in sorted(UNITS.glob("*.service")) + sorted(UNITS.glob("*.target")):
+    for path in sorted(path for path in UNITS.iterdir() if path.suffix in (".service", ".target", ".path")):
         _put(tree, f"{system}/{path.name}", path.read_text(encoding="utf-8"))
     for service in SERVICES:
         _put(tree, f"{system}/{service}.service.d/board.conf", drop_in_text(board))
     _put(tree, "etc/tmpfiles.d/evenhand.conf", (UNITS / "tmpfiles.d/evenhand.conf").read_text(encoding="utf-8"))
+    for path in sorted((UNITS / "dbus").glob("*.conf")):
+        _put(tree, f"etc/dbus-1/system.d/{path.name}", path.read_text(encoding="utf-8"))
     settings = (UNITS / "box.env").read_text(encoding="utf-8")
     _put(tree, "etc/evenhand/box.env", re.sub(r"(?m)^EVENHAND_BOARD=.*$", f"EVENHAND_BOARD={board.name}", settings))
     assert board.image is not None
@@ -136,8 +143,11 @@ def write_system(tree: Path, board: Board, release: Release, keyring: Path) -> N
         _put(tree, place, "")
     _put(tree, "etc/rauc/keyring.pem", keyring_text(keyring))
     _put(tree, "usr/lib/evenhand/release.json", release.as_json())
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")  # which the programs tell their version from
+    project = re.sub(r'(?m)^version = ".*"$', lambda _: f'version = "{release.version}"', project, count=1)
+    _put(tree, "opt/evenhand/pyproject.toml", project)
     _put(tree, "usr/bin/evenhand-box", LAUNCHER, is_program=True)
-    for folder in ("boot/select", "data", "var/lib/evenhand", "var/log", "var/cache"):
+    for folder in ("boot/select", "data", "var/lib/evenhand", "var/lib/evenhand-agent", "var/log", "var/cache"):
         (tree / folder).mkdir(parents=True, exist_ok=True)
     for target, units in ENABLED.items():
         for unit in units:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import subprocess
 import sys
 import tarfile
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -105,6 +107,8 @@ def test_users_are_those_that_packages_ask_for_and_the_mixer_has_a_number_for_ev
     groups = {line.split(":")[0]: line.split(":") for line in made["etc/group"].splitlines()}
     assert accounts["root"][1:4] == ["x", "0", "0"]
     assert accounts["evenhand"][2:4] == ["900", "900"]
+    assert accounts["evenhand-agent"][2:4] == ["901", "901"]
+    assert "var/lib/evenhand-agent" in dict(setup.users(base_files()))
     assert accounts["fixed"][2] == groups["fixed"][2] == "77"
     assert accounts["fixed"][5] == "/srv"
     assert groups["audio"][3] == "fixed"
@@ -133,6 +137,7 @@ def test_programs_of_a_box_are_there_and_tests_and_sources_are_not(tmp_path: Pat
             "firmware/inference/pretrained/evenhand.bundle", "firmware/system/boot_backend.py"} <= names  # fmt: skip
     assert not [name for name in names if "/tests" in name or name.endswith((".c", ".so")) or "/image" in name]
     modules = "firmware.__main__, firmware.control_process, firmware.inference.trial, firmware.system.boot_backend"
+    modules += ", firmware.update.agent, firmware.update.seed_network"
     (tmp_path / "look.py").write_text(
         f"import {modules}, dsp_kernels, os\nprint(os.path.dirname(dsp_kernels.__file__))\n"
     )
@@ -152,7 +157,8 @@ def test_files_of_the_box_are_filled_in_and_its_units_know_their_devices(tmp_pat
     tree.write_system(root, BOARD, RELEASE, keyring)
     for path in root.rglob("*"):
         if path.is_file() and not path.is_symlink():
-            assert "@" not in path.name or path.name.startswith(("evenhand-again@", "serial-getty@"))
+            template = ("evenhand-again@", "evenhand-serial@", "serial-getty@")
+            assert "@" not in path.name or path.name.startswith(template)
             assert not [word for word in tree.words_of(BOARD, RELEASE) if f"@{word}@" in path.read_text()], path
     conf = (root / "etc/rauc/system.conf").read_text()
     assert "compatible=evenhand-qemu_arm64\n" in conf
@@ -165,6 +171,46 @@ def test_files_of_the_box_are_filled_in_and_its_units_know_their_devices(tmp_pat
         target = str(place.readlink())
         assert (root / target[1:]).exists() or target.startswith("/usr/lib/systemd/system/systemd-")
     assert json.loads((root / "usr/lib/evenhand/release.json").read_text())["version"] == "1.2.3"
+    project = tomllib.loads((root / "opt/evenhand/pyproject.toml").read_text())
+    assert project["project"]["version"] == "1.2.3"  # what the agent says it is
+
+
+def test_agent_of_the_box_is_enabled_keeps_its_own_and_is_alone_with_root_at_rauc(tmp_path: Path) -> None:
+    keyring = tmp_path / "ca.pem"
+    keyring.write_text(CERTIFICATE)
+    root = tmp_path / "tree"
+    tree.write_system(root, BOARD, RELEASE, keyring)
+    wanted = {path.name for path in (root / "etc/systemd/system/multi-user.target.wants").iterdir()}
+    assert {"evenhand-agent.service", "evenhand-restart.path", "evenhand-seed.service"} <= wanted
+    assert "/data/evenhand-agent /var/lib/evenhand-agent none bind" in (root / "etc/fstab").read_text()
+    policy = (root / "etc/dbus-1/system.d/evenhand-rauc.conf").read_text()
+    assert '<policy user="evenhand-agent">' in policy
+    assert '<deny send_destination="de.pengutronix.rauc"/>' in policy
+
+
+def test_seed_is_the_block_that_a_laptop_looks_for_and_says_nothing(tmp_path: Path) -> None:
+    laptop = (rootfs_root() / "host_tools/seeding.py").read_text()
+    assert f"MARK = {disk.SEED_MARK!r}".replace("'", '"') in laptop
+    assert f"BLOCK_BYTES = {disk.SEED_BYTES}\n" in laptop
+    block = disk.seed_block()
+    assert len(block) == disk.SEED_BYTES
+    assert tomllib.loads(block.decode()) == {}
+    if shutil.which("mkfs.vfat") is None or shutil.which("mcopy") is None:
+        pytest.skip("needs mkfs.vfat and mcopy, to make the partition")
+    disk.write_select(tmp_path / "select.vfat", 0)
+    content = (tmp_path / "select.vfat").read_bytes()
+    assert content.count(block) == 1  # in one piece, so that it can be overwritten in place
+    assert content.index(block) % 512 == 0
+
+
+def test_periods_are_watched_as_long_as_the_board_says(tmp_path: Path) -> None:
+    keyring = tmp_path / "ca.pem"
+    keyring.write_text(CERTIFICATE)
+    tree.write_system(tmp_path / "tree", BOARD, RELEASE, keyring)
+    unit = (tmp_path / "tree/etc/systemd/system/evenhand-health.service").read_text()
+    assert "Environment=EVENHAND_HEALTH_SECONDS=10\n" in unit
+    board = load_board("raspberry_pi_4")
+    assert board.image is None or board.image.health_seconds == 60
 
 
 def test_only_an_image_for_development_lets_anybody_in(tmp_path: Path) -> None:
