@@ -133,7 +133,7 @@ FORGED_STATES: dict[str, Callable[[dict], object]] = {
 FORGED_EVIDENCE: dict[str, Callable[[dict], object]] = {
     "an attribute more": lambda t: t["memory"].update({"Control.__class__": 1}),
     "an attribute less": lambda t: t["memory"].popitem(),
-    "a role that is none": lambda t: t["memory"]["Control._view.roles"]["list"].__setitem__(0, "drummer"),
+    "a role that is none": lambda t: t["memory"]["Control._roles._view.roles"]["list"].__setitem__(0, "drummer"),
     "an array of another shape": lambda t: an_array(t).__setitem__("array", ["<f8", [10**6, 10**6]]),
     "an array of objects": lambda t: an_array(t).__setitem__("array", ["|O", [9]]),
     "an array with negative sides": lambda t: an_array(t).__setitem__("array", ["<f8", [-9]]),
