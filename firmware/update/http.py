@@ -170,7 +170,8 @@ class Server:
         except Exception as error:
             self._on_line(f"{address}: {type(error).__name__}: {error}")
         finally:
-            transport.abort()
+            with suppress(AttributeError):  # Debian's Python 3.11 has nothing left to abort once the other side is gone
+                transport.abort()
 
     @contextmanager
     def serving(self, address: str) -> Iterator[Refusal | None]:
