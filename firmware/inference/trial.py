@@ -10,6 +10,7 @@ import argparse
 import json
 import os
 import resource
+import signal
 import subprocess
 import sys
 import time
@@ -201,7 +202,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--precision", required=True, help="precision to try")
     parser.add_argument("--parent", type=int, required=True, help="end when this process, our parent, is gone")
     options = parser.parse_args(argv)
-    end_with_parent(options.parent)
+    end_with_parent(options.parent, signal.SIGKILL)
     resource.setrlimit(resource.RLIMIT_DATA, (MEMORY_LIMIT_BYTES, MEMORY_LIMIT_BYTES))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_CPU, (int(TIME_LIMIT_S), int(TIME_LIMIT_S)))

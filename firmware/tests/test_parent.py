@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -10,15 +11,15 @@ from pathlib import Path
 from firmware.tests.live_rig import wait_for
 
 CHILD = """
-import os, sys, time
+import os, signal, sys, time
 from firmware.system.parent import end_with_parent
-end_with_parent(int(sys.argv[1]))
+end_with_parent(int(sys.argv[1]), signal.Signals[(*sys.argv, "SIGTERM")[2]])
 print(os.getpid(), flush=True)
 time.sleep(600)
 """
 PARENT = f"""
 import os, subprocess, sys, time
-child = subprocess.Popen([sys.executable, "-c", {CHILD!r}, str(os.getpid())])
+child = subprocess.Popen([sys.executable, "-c", {CHILD!r}, str(os.getpid()), *sys.argv[1:]])
 time.sleep(600)
 """
 
@@ -37,6 +38,16 @@ def test_a_killed_parent_takes_its_child_with_it() -> None:
     parent.kill()
     parent.wait()
     wait_for(lambda: not is_running(child_pid), "the child stayed")
+    parent.stdout.close()
+
+
+def test_a_killed_parent_takes_a_stopped_child_with_it_that_asked_for_sigkill() -> None:
+    parent = subprocess.Popen([sys.executable, "-c", PARENT, "SIGKILL"], stdout=subprocess.PIPE, text=True)
+    child_pid = int(parent.stdout.readline())
+    os.kill(child_pid, signal.SIGSTOP)
+    parent.kill()
+    parent.wait()
+    wait_for(lambda: not is_running(child_pid), "the stopped child stayed")
     parent.stdout.close()
 
 
