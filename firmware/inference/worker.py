@@ -14,6 +14,7 @@ import resource
 import signal
 import socket
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from firmware.errors import EvenhandError
@@ -69,7 +70,8 @@ def main(argv: list[str] | None = None) -> int:
     options = parser.parse_args(argv)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # control ends us
     end_with_parent(options.parent, signal.SIGKILL)
-    os.nice(NICE)
+    with suppress(PermissionError):  # control's unit lets no call through that moves priorities: then we keep its own
+        os.nice(NICE)
     resource.setrlimit(resource.RLIMIT_DATA, (MEMORY_LIMIT_BYTES, MEMORY_LIMIT_BYTES))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     with socket.socket(fileno=options.fd) as link:

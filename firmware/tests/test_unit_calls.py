@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -10,11 +11,14 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from firmware.observation import ChannelSetup
+from firmware.segment import PUBLIC_NOTEBOOK, Segment
 from firmware.tests.live_rig import PCM, LiveRig, wait_for
+from firmware.tests.tiny_bundle import PUBLIC, write_tiny
 from firmware.tests.unit_file import UNITS, UnitFile, has_systemd_analyze
 
 pytestmark = [
@@ -23,8 +27,9 @@ pytestmark = [
 ]
 
 PROCESSES = ("engine", "control", "recorder")
-# NumPy's OpenBLAS asks for its memory on the nearest node, and goes on without: test_units_live runs it refused.
-DOES_WITHOUT = {"control": {"mbind"}}
+# NumPy's OpenBLAS asks for its memory on the nearest node, a model's process to stand back behind control. Both go on
+# without: test_units_live runs them refused.
+DOES_WITHOUT = {"control": {"mbind", "setpriority"}}
 CHANNELS = [ChannelSetup(name=f"In {n}", is_stereo=n == 2, role=None) for n in (1, 2)]
 
 
@@ -48,9 +53,14 @@ class Traced:
         return set(re.findall(r"^\d+ +(\w+)\(", self._log.read_text(), re.MULTILINE))
 
 
+def page(segment: Segment) -> dict[str, Any]:
+    """Return what control tells whoever looks."""
+    return {"model": "none", **json.loads(segment.read_notebook(PUBLIC_NOTEBOOK) or b"{}")}
+
+
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
-    """Return the calls that engine, control and recorder made: start, sound, a card that is pulled and returns, end."""
+    """Return the calls that each made: start, sound, a model, a card that is pulled and returns, end."""
     folder = tmp_path_factory.mktemp("calls")
     (folder / "state").mkdir()
     (folder / "recordings").mkdir()
@@ -66,7 +76,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
         )  # fmt: skip
         control = Traced(
             folder, "control", dict(os.environ),
-            ["firmware.control_process", *common, "--state", folder / "state", "--markers", spool],
+            ["firmware.control_process", *common, "--state", folder / "state", "--markers", spool, "--model",
+             write_tiny(folder), "--model-key", PUBLIC],
         )  # fmt: skip
         recorder = Traced(
             folder, "recorder", dict(os.environ),
@@ -77,6 +88,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
         segment = rig.attach(is_control=False)
         wait_for(lambda: segment.status().counters["periods"] > 200, "no sound")
         wait_for(lambda: segment.status().control_frame > 0, "control does not tick")
+        wait_for(lambda: page(segment)["model"] != "none", "no model is loaded")
         wait_for(lambda: any((folder / "recordings").rglob("*.wav")), "nothing is recorded")
         rig.card.unplug()
         wait_for(lambda: segment.status().state == "no_card", "the engine holds on to a card that is gone")

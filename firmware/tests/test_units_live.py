@@ -30,6 +30,7 @@ pytestmark = pytest.mark.skipif(bool(why_not()), reason=f"no systemd of our own:
 ENGINE, CONTROL, RECORDER = (f"evenhand-{name}.service" for name in ("engine", "control", "recorder"))
 AUDIO_PRIORITY = 80
 PROBED = ("engine", "control", "recorder")
+TRIAL_S = 240.0  # a model is tried in each runtime and precision first: seconds on a machine that is not loaded
 # A machine that may not raise limits (containers) gives the engine the two rights behind them instead; all else stays.
 RIGHTS = "CAP_SYS_NICE CAP_IPC_LOCK"
 STAND_IN = f"[Service]\nPrivateUsers=no\nAmbientCapabilities={RIGHTS}\nCapabilityBoundingSet={RIGHTS}\n"
@@ -194,6 +195,17 @@ def test_behind_its_sandbox_a_process_can_do_its_job_and_nothing_else(mixer: Box
     mixer.run("sh", "-c", "echo sound >/run/node && chgrp audio /run/node && chmod 0640 /run/node")
     mixer.run("systemctl", "start", f"probe-{name}.service")
     assert set(json.loads(mixer.log(f"probe-{name}"))) == allowed
+
+
+def test_behind_controls_sandbox_a_model_is_loaded(mixer: Box) -> None:
+    settings = mixer.inside("/etc/evenhand/box.env")
+    before = settings.read_text()
+    options = "--markers /run/evenhand/markers --model shipped"
+    settings.write_text(changed(before, EVENHAND_CONTROL_OPTIONS=options))
+    mixer.run("systemctl", "restart", CONTROL)
+    mixer.wait_for(lambda: "decides with the rules" in mixer.log(CONTROL), "no model is loaded", TRIAL_S)
+    settings.write_text(before)
+    mixer.run("systemctl", "restart", CONTROL)
 
 
 def test_the_probe_can_do_all_of_it_without_a_sandbox(mixer: Box) -> None:
