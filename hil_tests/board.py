@@ -1,8 +1,8 @@
 """The one interface of every rig: a box with power, a shell, sound, a serial line, a network address and faults.
 
 A test knows no more than this. Paths are those of a box (``/var/lib/evenhand``, ``/run/evenhand``,
-``/etc/evenhand/box.env``), whatever a rig makes of them. Channels count from 0, in the box's own order: a rig that has them
-wired otherwise puts them right.
+``/etc/evenhand/box.env``), whatever a rig makes of them. Channels count from 0, in the box's own order: a rig that
+has them wired otherwise puts them right.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ class Heard:
 class AudioPort(Protocol):
     """Sound into every input of the box and out of every output, frame by frame. Needs ``audio_loopback``.
 
-    Frames are numbered by the card from its first one on. On a rig with ``lockstep`` a frame that was played and a frame
-    of ``Heard`` with the same number are the same moment, exactly; elsewhere the rig's own delay, which it measures over
-    a cable past the box, is taken off.
+    Frames are numbered by the card from its first one on. On a rig with ``lockstep`` a frame that was played and one of
+    ``Heard`` with the same number are the same moment, exactly; elsewhere the rig's own delay, which it measures over a
+    cable past the box, is taken off.
     """
 
     @property
@@ -141,7 +141,18 @@ class Box(Protocol):
     ) -> None:
         """Cut the power and clear away."""
 
+    @property
+    def is_as_new(self) -> bool:
+        """Whether nothing was done to it that a test after this one would find."""
+
+    def renew(self) -> None:
+        """Make it as new, without power: no settings, scenes, recordings; the slot and release it began with."""
+
     # --------------------------------------------------------------------------------------------------- power
+
+    @property
+    def has_power(self) -> bool:
+        """Whether it has power now."""
 
     def power_on(self) -> None:
         """Give it power; returns before it mixes."""
@@ -187,14 +198,20 @@ class Box(Protocol):
     def configure(self, **settings: str) -> None:
         """Set variables of ``/etc/evenhand/box.env``, such as ``EVENHAND_CONTROL_OPTIONS``, from the next start on."""
 
-    def restart(self, service: str) -> None:
-        """Restart ``engine``, ``control`` or ``recorder`` in order, and wait until it is back."""
+    def start(self, service: str) -> None:
+        """Start ``engine``, ``control``, ``agent`` or ``recorder``, anew where it runs, and wait until it is ready.
+
+        The first three run whenever the box does, the recorder is off.
+        """
+
+    def stop(self, service: str) -> None:
+        """Stop a service in order."""
 
     def pass_time(self, seconds: float) -> None:
         """Let the box live through ``seconds`` of silence; with ``lockstep`` as fast as it can."""
 
     def log(self, service: str) -> str:
-        """Return what ``engine``, ``control`` or ``recorder`` has said since the power came."""
+        """Return what a service has said since the power came."""
 
     # --------------------------------------------------------------------------------------------------- wires
 
