@@ -17,6 +17,7 @@ _PERIOD_S = 0.25
 _LEAD_S = 0.1  # until the tones stand
 _BESIDE = 8  # bins on each side of a tone that say how much noise it holds
 MIN_TONE_OVER_NOISE_DB = 20.0
+_CHANCE_DB = 10.0  # one bin of noise in 22,000 stands higher over their mean
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +54,7 @@ class Crosstalk:
     def line(self) -> str:
         """Return it in one line."""
         out, into, worst_db = self.worst()
-        bound = "at most " if worst_db <= self.floor_db[out, into] + 3.0 else ""
+        bound = "at most " if worst_db <= self.floor_db[out, into] + _CHANCE_DB else ""
         return f"crosstalk: worst {bound}{worst_db:.1f} dB, output {out} on input {into}"
 
 

@@ -22,7 +22,9 @@ MAX_SLIPS_KEPT = 1000
 MAX_AWAY_FRAMES = 480000  # of silence, or of what is no code, between two stretches of it
 _PIECES = (16384, 256)  # what a steady gain fits, and what a gliding one does
 _TOLERANCE_LIN = 0.5 / N_STEPS
-_MIN_FIT = 0.95  # of the frames of a lock
+_MIN_FIT = 0.95  # of the frames of a lock, and all of the first four: nothing of what went before is taken for code
+_N_LEAD = 4
+_SEARCH_FRAMES = (128, 4096)  # at first, and then: mostly the code goes on at once
 _JUMP_DB = 0.2
 KINDS = ("lost", "repeated", "inserted", "zeroed", "altered", "jumped")
 
@@ -172,8 +174,6 @@ class DropoutFinder:
                 return
             self._gain = lock.gain
             self._take(lock.offset, lock.place)
-            n_before = self._n_off(lock)  # a lock forgives a few; the code has not begun there
-            self._take(n_before, lock.place + n_before)
             self._first = self._end = self._at
         while len(self._held) and self._follow() and self._explain(is_end=is_end):
             pass
@@ -203,7 +203,7 @@ class DropoutFinder:
         self._noise_power += float(np.sum(np.square(frames - self._gain * expected)))
 
     def _take(self, n: int, place: int) -> None:
-        self._past = np.concatenate([self._past, self._held[:n]])[-LOCK_FRAMES:]
+        self._past = np.concatenate([self._past, self._held[max(0, n - LOCK_FRAMES) : n]])[-LOCK_FRAMES:]
         self._held, self._at, self._place = self._held[n:], self._at + n, place % PERIOD_FRAMES
         self._n_searched = 0
 
@@ -221,8 +221,6 @@ class DropoutFinder:
             return False
         n_bad, slip = lock.offset, _signed(lock.place - self._place - lock.offset)
         self._tell_jump(lock)
-        if n_bad == 0 and slip == 0:
-            n_bad = self._n_off(lock)
         n_extra = max(0, -slip)
         if n_replaced := max(0, n_bad - n_extra):
             self._tell(self._kind_of(n_bad), 0, n_replaced)
@@ -260,12 +258,6 @@ class DropoutFinder:
         n_silent = np.count_nonzero(np.abs(self._held[:n_bad]) <= abs(self._gain) * _TOLERANCE_LIN)
         return "zeroed" if 2 * n_silent > n_bad else "altered"
 
-    def _n_off(self, lock: _Lock) -> int:
-        """Return how many frames at the head, where the lock is, are off while the rest is in place."""
-        expected = _expected(lock.place, LOCK_FRAMES)
-        is_off = np.abs(self._held[:LOCK_FRAMES] - lock.gain * expected) > abs(lock.gain) * _TOLERANCE_LIN
-        return int(np.argmin(is_off))
-
     def _n_both(self, lock: _Lock) -> int:
         """Return how many frames before the head would fit the new place as well."""
         n = len(self._past)
@@ -277,24 +269,17 @@ class DropoutFinder:
 
     def _search(self) -> _Lock | None:
         """Return the first place in what is held from which the code goes on."""
-        base = self._n_searched
-        frames = self._held[base:]
-        n = len(frames) - LOCK_FRAMES + 1
-        if n <= 0:
-            return None
-        found: list[_Lock] = []
-        for sign in (1.0, -1.0):
-            place = places_of(sign * frames).astype(np.int64)
-            goes_on = place[:n] >= 0
-            for ahead in (N_BITS, 2 * N_BITS):
-                goes_on &= (place[ahead : ahead + n] - place[:n] - ahead) % PERIOD_FRAMES == 0
-            for offset in np.flatnonzero(goes_on):
-                if (gain := _fit(frames[offset : offset + LOCK_FRAMES], int(place[offset]))) != 0.0:
-                    found.append(_Lock(base + int(offset), int(place[offset]), gain))
-                    break
-        if not found:
-            self._n_searched = base + n
-        return min(found, key=lambda lock: lock.offset, default=None)
+        while (n := min(_SEARCH_FRAMES[self._n_searched > 0], self._n_searchable())) > 0:
+            frames = self._held[self._n_searched : self._n_searched + n + LOCK_FRAMES - 1]
+            locks = [lock for sign in (1.0, -1.0) if (lock := _first_lock(frames, sign)) is not None]
+            if locks:
+                first = min(locks, key=lambda lock: lock.offset)
+                return _Lock(self._n_searched + first.offset, first.place, first.gain)
+            self._n_searched += n
+        return None
+
+    def _n_searchable(self) -> int:
+        return len(self._held) - self._n_searched - LOCK_FRAMES + 1
 
     def _forget_what_is_no_code(self) -> None:
         n = self._n_searched
@@ -308,12 +293,23 @@ def _expected(place: int, n: int) -> NDArray[np.float64]:
     return np.take(code(), np.arange(first, first + n), mode="wrap").astype(np.float64)
 
 
+def _first_lock(frames: NDArray[np.float64], sign: float) -> _Lock | None:
+    place, n = places_of(sign * frames).astype(np.int64), len(frames) - LOCK_FRAMES + 1
+    goes_on = place[:n] >= 0
+    for ahead in (N_BITS, 2 * N_BITS):
+        goes_on &= (place[ahead : ahead + n] - place[:n] - ahead) % PERIOD_FRAMES == 0
+    for offset in np.flatnonzero(goes_on):
+        if (gain := _fit(frames[offset : offset + LOCK_FRAMES], int(place[offset]))) != 0.0:
+            return _Lock(int(offset), int(place[offset]), gain)
+    return None
+
+
 def _fit(frames: NDArray[np.float64], place: int) -> float:
     """Return the gain with which frames are the code at a place; 0 where they are not."""
     expected = _expected(place, len(frames))
     gain = float(np.median(frames / expected))
     is_near = np.abs(frames - gain * expected) <= abs(gain) * _TOLERANCE_LIN
-    if gain == 0.0 or np.mean(is_near) < _MIN_FIT:
+    if gain == 0.0 or np.mean(is_near) < _MIN_FIT or not is_near[:_N_LEAD].all():
         return 0.0
     good, ideal = frames[is_near], expected[is_near]
     return float(good @ ideal) / float(ideal @ ideal)
