@@ -20,8 +20,8 @@ def map_of(matrix: np.ndarray, *, delay: int = 176, noise_lin: float = 1e-4) -> 
 
 def test_thirty_two_channels_are_each_in_their_place() -> None:
     found = map_of(np.eye(32))
-    assert found.is_straight
-    assert found.line() == "32 outputs: each on its input"
+    assert found.inputs == tuple((ch,) for ch in range(32))
+    assert found.line() == "32 channels: each where it should be, and upright"
     assert {a.latency_frames for arrivals in found.arrivals for a in arrivals.values()} == {176}
 
 
@@ -33,14 +33,20 @@ def test_swapped_doubled_cut_and_inverted_channels_are_named() -> None:
     matrix[7] *= -1.0
     found = map_of(matrix)
     assert found.inputs == ((0,), (1,), (3,), (2,), (), (5, 6), (6,), (7,))
-    assert found.line() == "8 outputs: 2 > 3; 3 > 2; 4 > nowhere; 5 > 5,6; 7 inverted on 7"
+    assert found.line() == "8 channels: 2 > 3; 3 > 2; 4 > nowhere; 5 > 5,6; 7 inverted on 7"
     figures = found.figures()
     assert (figures["n_silent"], figures["n_elsewhere"], figures["n_inverted"]) == (1, 3, 1)
     assert figures["gain_spread_db"] == pytest.approx(6.02, abs=0.05)
 
 
 def test_crosstalk_is_no_second_path() -> None:
-    assert map_of(np.eye(4) + 0.003).is_straight
+    assert map_of(np.eye(4) + 0.003).inputs == ((0,), (1,), (2,), (3,))
+
+
+def test_a_path_that_is_meant_to_cross_is_straight_when_it_crosses() -> None:
+    recorded = map_signals(2, RATE_HZ)[:, ::-1]
+    assert measure_map(recorded, 2, RATE_HZ, expected=((1,), (0,))).figures()["n_elsewhere"] == 0
+    assert measure_map(recorded, 2, RATE_HZ).figures()["n_elsewhere"] == 2
 
 
 def test_a_map_of_silence_is_refused() -> None:
