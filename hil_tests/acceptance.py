@@ -18,7 +18,7 @@ from dsp_kernels.contract.generated.contract import CONTRACT_ID
 from .audio_probe import AudioProbe
 from .board import Box
 from .probe.automix_law import AutomixLaw
-from .probe.limits import FOLDER, Limit, Result, Verdict, judge, load_limits
+from .probe.limits import FOLDER, Result, Verdict, judge, load_limits
 from .probe.response import Response
 from .probe.room import FeedbackMargin, Room, feedback_margin
 from .scene import scene_toml, stand_still

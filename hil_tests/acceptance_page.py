@@ -45,7 +45,7 @@ def page(acceptance: Acceptance) -> str:
         f'<p><span class="{css_class}">{verdict}</span>: {_told(acceptance.verdicts)}</p><table>{facts}</table>',
     ]
     for kind, title in TITLES.items():
-        lines = [r.line() for r in acceptance.results if r.NAME == kind]
+        lines = [r.line() for r in acceptance.results if kind == r.NAME]
         if not lines:
             continue
         parts.append(f"<h2>{title}</h2>")
@@ -97,14 +97,16 @@ def _curve_svg(freq_hz: NDArray[np.float64], values: NDArray[np.float64], unit: 
         return (_HEIGHT - _BOTTOM) * (high - value) / (high - low)
 
     points = [(x(float(f)), y(float(v))) for f, v in zip(freq_hz, values, strict=True)]
-    strokes = f"M{points[0][0]:.1f} {points[0][1]:.1f}" + "".join(f"L{b[0]:.1f} {b[1]:.1f}" for _, b in pairwise(points))
+    strokes = f"M{points[0][0]:.1f} {points[0][1]:.1f}" + "".join(
+        f"L{b[0]:.1f} {b[1]:.1f}" for _, b in pairwise(points)
+    )
     ticks = "".join(
         f'<text x="{x(hz):.0f}" y="{_HEIGHT - 4}" text-anchor="middle">{hz if hz < 1000 else f"{hz // 1000}k"}</text>'
         for hz in _TICKS_HZ
     )
     marks = "".join(
-        f'<text x="0" y="{y(v) + 3:.0f}">{v:.2f}</text><line x1="{_LEFT}" x2="{_WIDTH}" y1="{y(v):.1f}" y2="{y(v):.1f}" '
-        'stroke="#e3e4e0"/>'
+        f'<text x="0" y="{y(v) + 3:.0f}">{v:.2f}</text>'
+        f'<line x1="{_LEFT}" x2="{_WIDTH}" y1="{y(v):.1f}" y2="{y(v):.1f}" stroke="#e3e4e0"/>'
         for v in np.linspace(low, high, 7)[1:-1]
     )
     label = f'<text x="{_LEFT + 6}" y="12">{unit} over Hz</text>'

@@ -97,7 +97,7 @@ class AudioProbe:
         blocks = (self._on(input_ch, coded_frames(start, BLOCK_FRAMES)).astype(np.float32) for start in starts)
         for heard in self._port.stream(blocks):
             finder.feed(heard.sound[:, column])
-        return finder.finish()
+        return finder.finish(is_to_the_end=True)
 
     def automix_law(self, output: str) -> AutomixLaw:
         """Measure what 1, 2, 4 .. open microphones are lowered by; their strips share gain already."""

@@ -64,8 +64,8 @@ class Arrival:
         """Return it in one line."""
         sign = {1: "normal", -1: "inverted", 0: "polarity unclear"}[self.polarity]
         return (
-            f"{self.where}: {self.latency_frames} frames ({self.latency_ms:.2f} ms; fine {self.fine_latency_frames:.2f}), "
-            f"{self.gain_db:+.2f} dB, {sign}"
+            f"{self.where}: {self.latency_frames} frames ({self.latency_ms:.2f} ms; "
+            f"fine {self.fine_latency_frames:.2f}), {self.gain_db:+z.2f} dB, {sign}"
         )
 
 

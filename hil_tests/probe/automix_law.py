@@ -54,8 +54,8 @@ class AutomixLaw:
 
     def line(self) -> str:
         """Return it in one line."""
-        steps = ", ".join(f"{n}: {gain:+.2f} dB" for n, gain in zip(self.n_open, self.gain_db, strict=True))
-        return f"open microphones: {steps} each; by power it were {', '.join(f'{g:+.2f}' for g in self.law_db)} dB"
+        steps = ", ".join(f"{n}: {gain:+z.2f} dB" for n, gain in zip(self.n_open, self.gain_db, strict=True))
+        return f"open microphones: {steps} each; by power it were {', '.join(f'{g:+z.2f}' for g in self.law_db)} dB"
 
 
 def law_signals(n_inputs: int, n_open: int, sample_rate_hz: float) -> NDArray[np.float64]:

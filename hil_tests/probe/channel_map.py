@@ -102,7 +102,9 @@ def measure_map(
     arrivals = tuple(_arrivals(burst, turn, sample_rate_hz) for turn in turns)
     if not any(arrivals):
         raise ProbeError(f"nothing came back on any of {recorded.shape[1]} inputs; check cables, mutes and the card")
-    return ChannelMap(n_inputs=recorded.shape[1], arrivals=arrivals, expected=expected or tuple((ch,) for ch in range(n_outputs)))
+    return ChannelMap(
+        n_inputs=recorded.shape[1], arrivals=arrivals, expected=expected or tuple((ch,) for ch in range(n_outputs))
+    )
 
 
 def _step(sample_rate_hz: float) -> int:

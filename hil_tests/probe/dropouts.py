@@ -1,7 +1,8 @@
 """Reads the coded signal: each frame that was lost, repeated, zeroed or altered, with its place. Streams, keeps little.
 
 For paths of flat gain, anything from -20 to +20 dB and of either sign: filters and compressors are refused, not guessed
-at. Noise must lie 36 dB under the signal; then one frame in an hour stands out. Two faults within 64 frames are told as one.
+at. Noise must lie 36 dB under the signal; then one frame in an hour stands out. Two faults within 64 frames are told
+as one.
 """
 
 from __future__ import annotations
@@ -140,24 +141,33 @@ class DropoutFinder:
             bad = self._at + len(self._held) + int(np.argmin(np.isfinite(new)))
             raise ProbeError(f"{self._where}: frame {bad} is not a number")
         self._held = np.concatenate([self._held, new])
-        self._read(is_end=False)
+        self._read()
 
-    def finish(self) -> Dropouts:
+    def finish(self, *, is_to_the_end: bool = False) -> Dropouts:
         """Return what was found.
+
+        Parameters
+        ----------
+        is_to_the_end
+            The signal was played until the recording ended: silence at its end is a dropout, and not the end.
 
         Raises
         ------
         ProbeError
             When the code never came, or there is too much noise to tell.
         """
-        self._read(is_end=True)
+        self._read()
+        if self._place >= 0 and len(self._held):
+            self._explain_end(is_to_the_end=is_to_the_end)
         if self._place < 0:
             raise ProbeError(f"nothing came back on {self._where}: no coded signal in {self._at + len(self._held)} "
                              "frames; check patch and level, and that the path has no filter or dynamics")  # fmt: skip
         over_db = ratio_db(self._signal_power, max(self._noise_power, 1e-30))
         if self._n_slips and over_db < MIN_SIGNAL_OVER_NOISE_DB:
-            raise ProbeError(f"{self._where}: noise lies only {over_db:.0f} dB under the coded signal; dropouts cannot be "
-                             f"told from it, {MIN_SIGNAL_OVER_NOISE_DB:.0f} are needed; raise the level")  # fmt: skip
+            raise ProbeError(
+                f"{self._where}: noise lies only {over_db:.0f} dB under the coded signal; dropouts cannot be told from "
+                f"it, {MIN_SIGNAL_OVER_NOISE_DB:.0f} are needed; raise the level"
+            )
         return Dropouts(
             where=self._where, first_frame=self._first, n_frames=self._end - self._first,
             gain_db=ratio_db(self._gain**2, PEAK_LIN**2), signal_over_noise_db=over_db, n_slips=self._n_slips,
@@ -166,7 +176,7 @@ class DropoutFinder:
 
     # ----------------------------------------------------------------------------------------------------- reading
 
-    def _read(self, *, is_end: bool) -> None:
+    def _read(self) -> None:
         if self._place < 0:
             lock = self._search()
             if lock is None:
@@ -175,7 +185,7 @@ class DropoutFinder:
             self._gain = lock.gain
             self._take(lock.offset, lock.place)
             self._first = self._end = self._at
-        while len(self._held) and self._follow() and self._explain(is_end=is_end):
+        while len(self._held) and self._follow() and self._explain():
             pass
 
     def _follow(self) -> bool:
@@ -184,7 +194,7 @@ class DropoutFinder:
             for size in _PIECES:
                 piece = self._held[:size]
                 expected = _expected(self._place, len(piece))
-                is_off = np.abs(piece - self._gain * expected) > abs(self._gain) * _TOLERANCE_LIN
+                is_off = ~_is_near(piece, self._gain, expected)
                 if not is_off.any():
                     break
             n_good = int(np.argmax(is_off)) if is_off.any() else len(piece)
@@ -209,15 +219,13 @@ class DropoutFinder:
 
     # ------------------------------------------------------------------------------------------------- explaining
 
-    def _explain(self, *, is_end: bool) -> bool:
+    def _explain(self) -> bool:
         """Say what is wrong at the head of what is held, and go on after it; False where more must come first."""
         lock = self._search()
         if lock is None:
             if len(self._held) > MAX_AWAY_FRAMES:
                 raise ProbeError(f"{self._where}: from frame {self._at} on the coded signal is away for "
                                  f"{len(self._held)} frames; unplugged, muted, or another signal")  # fmt: skip
-            if is_end:
-                self._explain_end()
             return False
         n_bad, slip = lock.offset, _signed(lock.place - self._place - lock.offset)
         self._tell_jump(lock)
@@ -234,13 +242,15 @@ class DropoutFinder:
         self._end = self._at
         return True
 
-    def _explain_end(self) -> None:
-        """Tell the rest that is too short for a lock; silence is the end of the signal."""
+    def _explain_end(self, *, is_to_the_end: bool) -> None:
+        """Tell the rest that is too short for a lock; silence may be the end of the signal."""
         is_silent = np.abs(self._held) <= abs(self._gain) * _TOLERANCE_LIN
-        n = len(self._held) if not is_silent.any() else int(len(self._held) - np.argmin(is_silent[::-1]))
-        if is_silent.all():
-            return
-        self._tell("altered", 0, n)
+        if is_to_the_end:
+            n = len(self._held)
+        else:
+            n = 0 if is_silent.all() else int(len(self._held) - np.argmin(is_silent[::-1]))
+        if n:
+            self._tell(self._kind_of(n), 0, n)
         self._end = self._at + n
 
     def _tell(self, kind: str, offset: int, n_frames: int, *, n_unsure: int = 0) -> None:
@@ -262,7 +272,7 @@ class DropoutFinder:
         """Return how many frames before the head would fit the new place as well."""
         n = len(self._past)
         expected = _expected(lock.place - n, n)
-        fits = np.abs(self._past - lock.gain * expected) <= abs(lock.gain) * _TOLERANCE_LIN
+        fits = _is_near(self._past, lock.gain, expected)
         return n if fits.all() else int(np.argmin(fits[::-1]))
 
     # --------------------------------------------------------------------------------------------------- searching
@@ -308,11 +318,17 @@ def _fit(frames: NDArray[np.float64], place: int) -> float:
     """Return the gain with which frames are the code at a place; 0 where they are not."""
     expected = _expected(place, len(frames))
     gain = float(np.median(frames / expected))
-    is_near = np.abs(frames - gain * expected) <= abs(gain) * _TOLERANCE_LIN
-    if gain == 0.0 or np.mean(is_near) < _MIN_FIT or not is_near[:_N_LEAD].all():
+    is_near = _is_near(frames, gain, expected)
+    if gain == 0.0 or np.mean(is_near) < _MIN_FIT:
         return 0.0
     good, ideal = frames[is_near], expected[is_near]
-    return float(good @ ideal) / float(ideal @ ideal)
+    gain = float(good @ ideal) / float(ideal @ ideal)
+    is_near = _is_near(frames, gain, expected)
+    return gain if np.mean(is_near) >= _MIN_FIT and is_near[:_N_LEAD].all() else 0.0
+
+
+def _is_near(frames: NDArray[np.float64], gain: float, expected: NDArray[np.float64]) -> NDArray[np.bool_]:
+    return np.asarray(np.abs(frames - gain * expected) <= abs(gain) * _TOLERANCE_LIN)
 
 
 def _signed(slip: int) -> int:

@@ -41,7 +41,9 @@ def test_thd_of_known_harmonics_is_right(thd_db: float) -> None:
 
 def test_one_percent_is_one_percent() -> None:
     clean = tone(RATE_HZ, N_FRAMES, peak_dbfs=0.0)
-    found = measure_distortion(clean + 0.01 * np.cos(2 * np.pi * 2 * 997.0 / RATE_HZ * np.arange(N_FRAMES)), RATE_HZ, 997.0)
+    found = measure_distortion(
+        clean + 0.01 * np.cos(2 * np.pi * 2 * 997.0 / RATE_HZ * np.arange(N_FRAMES)), RATE_HZ, 997.0
+    )
     assert found.figures()["thd_n_percent"] == pytest.approx(1.0, abs=0.01)
     assert found.level_dbfs == pytest.approx(0.0, abs=0.001)
 

@@ -157,3 +157,12 @@ def test_what_is_no_code_is_refused(frames: np.ndarray, why: str) -> None:
 def test_a_filter_in_the_path_is_refused() -> None:
     with pytest.raises(ProbeError, match="no coded signal"):
         find_dropouts(lfilter(*high_pass(400.0), CLEAN))
+
+
+def test_silence_at_the_end_is_a_dropout_where_the_signal_went_on() -> None:
+    frames = CLEAN.copy()
+    frames[-1000:] = 0.0
+    finder = DropoutFinder()
+    finder.feed(frames)
+    assert told(finder.finish(is_to_the_end=True)) == [("zeroed", len(CLEAN) - 1000, 1000)]
+    assert find_dropouts(frames).n_slips == 0

@@ -50,7 +50,7 @@ def test_a_mean_is_told_beside_the_noise() -> None:
 
 
 def test_something_that_plays_is_no_noise_floor() -> None:
-    with pytest.raises(ProbeError, match="input 5: -15.0 dBFS is no noise floor"):
+    with pytest.raises(ProbeError, match=r"input 5: -15\.0 dBFS is no noise floor"):
         measure_noise(tone(RATE_HZ, RATE_HZ, peak_dbfs=-15.0), RATE_HZ, where="input 5")
 
 

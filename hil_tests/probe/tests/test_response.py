@@ -20,7 +20,9 @@ FILTERS = {
     "narrow notch at 50 Hz": peaking(50.0, -12.0, 8.0),
     "high-pass": high_pass(80.0),
     "fir": (np.array([0.5, 0.3, -0.1, 0.05]), np.array([1.0])),
-    "shelving pair": tuple(np.convolve(a, b) for a, b in zip(peaking(40.0, 4.0, 0.7), peaking(9e3, -5.0, 0.7), strict=True)),
+    "shelving pair": tuple(
+        np.convolve(a, b) for a, b in zip(peaking(40.0, 4.0, 0.7), peaking(9e3, -5.0, 0.7), strict=True)
+    ),
 }
 
 
