@@ -1,10 +1,12 @@
-"""``python -m hil_tests report``: measures a box on a rig and writes the page that is filed with a venue."""
+"""``python -m hil_tests``: measures a box for the page that is filed with a venue, and checks the bench itself."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import sys
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from host_tools.errors import HostError
@@ -13,6 +15,7 @@ from .acceptance import LIMITS, measure
 from .acceptance_page import page
 from .drivers.choice import box_of
 from .errors import HilError
+from .mutations import check, read_mutations
 from .rig import load_rig, rig_names
 
 EXAMPLE = "example: python -m hil_tests report --rig sim --venue 'Blue Note, back room' --out out/acceptance"
@@ -22,7 +25,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one command; 0 for accepted, 1 for refused, failed or not accepted, 2 for wrong usage."""
     options = _parser().parse_args(arguments)
     try:
-        return _report(options)
+        verb: Callable[[argparse.Namespace], int] = options.verb
+        return verb(options)
     except (HilError, HostError, OSError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
@@ -37,6 +41,10 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument("--venue", default="", help="written on the page")
     report.add_argument("--limits", type=Path, default=LIMITS, metavar="FILE", help="what must be held")
     report.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
+    report.set_defaults(verb=_report)
+    mutations = verbs.add_parser("mutations", help="plant faults in copies of the firmware; each must be caught")
+    mutations.add_argument("--only", action="append", default=[], metavar="NAME", help="this one; may be said again")
+    mutations.set_defaults(verb=_mutations)
     return parser
 
 
@@ -59,6 +67,19 @@ def _report(options: argparse.Namespace) -> int:
     if broken:
         print(f"error: not accepted: {'; '.join(v.line() for v in broken)}", file=sys.stderr)
     return 1 if broken else 0
+
+
+def _mutations(options: argparse.Namespace) -> int:
+    known = {mutation.name: mutation for mutation in read_mutations()}
+    if odd := [name for name in options.only if name not in known]:
+        raise HilError(f"no mutation {odd[0]}; there are {', '.join(known)}")
+    chosen = [known[name] for name in options.only] or list(known.values())
+    with tempfile.TemporaryDirectory(prefix="evenhand-mutations-") as work:
+        outcomes = check(chosen, Path(work), lambda line: print(line, flush=True))
+    missed = [outcome.mutation.name for outcome in outcomes if not outcome.is_caught]
+    if missed:
+        print(f"error: {len(missed)} of {len(outcomes)} faults are not caught: {', '.join(missed)}", file=sys.stderr)
+    return 1 if missed else 0
 
 
 def _replace(path: Path, text: str) -> None:
