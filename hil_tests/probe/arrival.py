@@ -70,7 +70,7 @@ class Arrival:
 
 
 def impulse_response(
-    played: NDArray[np.float64], recorded: NDArray[np.float64], *, regularisation: float
+    played: NDArray[np.floating], recorded: NDArray[np.floating], *, regularisation: float
 ) -> NDArray[np.float64]:
     """Return the response by division of spectra; negative lags at its end."""
     n = int(next_fast_len(len(played) + len(recorded), real=True))

@@ -14,19 +14,25 @@ from .paths import RATE_HZ, delayed, high_pass, peaking, with_noise
 SWEEP = sweep(RATE_HZ, 2.0)
 TAIL_FRAMES = round(TAIL_S * RATE_HZ)
 MAX_ERROR_DB = 0.05
-FILTERS = {
+Path = tuple[np.ndarray, np.ndarray]
+
+
+def chained(first: Path, then: Path) -> Path:
+    """Return one filter after another."""
+    return np.convolve(first[0], then[0]), np.convolve(first[1], then[1])
+
+
+FILTERS: dict[str, Path] = {
     "wire": (np.array([1.0]), np.array([1.0])),
     "bell": peaking(1000.0, 6.0, 2.0),
     "narrow notch at 50 Hz": peaking(50.0, -12.0, 8.0),
     "high-pass": high_pass(80.0),
     "fir": (np.array([0.5, 0.3, -0.1, 0.05]), np.array([1.0])),
-    "shelving pair": tuple(
-        np.convolve(a, b) for a, b in zip(peaking(40.0, 4.0, 0.7), peaking(9e3, -5.0, 0.7), strict=True)
-    ),
+    "two bells": chained(peaking(40.0, 4.0, 0.7), peaking(9000.0, -5.0, 0.7)),
 }
 
 
-def response_of(path: tuple[np.ndarray, np.ndarray], *, noise_below_db: float | None = None) -> Response:
+def response_of(path: Path, *, noise_below_db: float | None = None) -> Response:
     recorded = lfilter(*path, delayed(SWEEP, 176, tail_frames=TAIL_FRAMES))
     if noise_below_db is not None:
         recorded = with_noise(recorded, noise_below_db)
