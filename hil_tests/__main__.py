@@ -1,92 +1,82 @@
-"""``python -m hil_tests``: measures a box for the page that is filed with a venue, and checks the bench itself."""
+"""``python -m hil_tests``: suites on a rig, the page filed with a venue, faults that the bench must catch."""
 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from host_tools.errors import HostError
-
-from .acceptance import LIMITS, measure
-from .acceptance_page import page
-from .drivers.choice import box_of
+from . import mutations_command, report_command
 from .errors import HilError
-from .mutations import check, read_mutations
-from .rig import load_rig, rig_names
+from .rig import FIXTURES, load_rig, rig_names
 
-EXAMPLE = "example: python -m hil_tests report --rig sim --venue 'Blue Note, back room' --out out/acceptance"
+ROOM = Path(__file__).parent
+# What each suite collects and selects. The larger hold the smaller.
+SUITES = {
+    "smoke": ([ROOM / "test_smoke.py"], "not soak"),
+    "full": ([ROOM], "not soak"),
+    "soak": ([ROOM], "soak"),
+}
+EXAMPLE = """\
+example:
+  The box as processes on this machine, then a board on a bench of one's own:
+
+    python -m hil_tests run --rig sim --suite smoke
+    python -m hil_tests run --rig ./my_bench.toml
+
+  The page that an installer files with a venue:
+
+    python -m hil_tests report --rig sim --venue "Blue Note, back room"
+"""
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run one command; 0 for accepted, 1 for refused, failed or not accepted, 2 for wrong usage."""
-    options = _parser().parse_args(arguments)
+def main(argv: list[str] | None = None) -> int:
+    """Run a command; return 0 for done, 1 for failed tests or a rig that cannot be; wrong usage leaves with 2."""
+    parser = argparse.ArgumentParser(
+        prog="python -m hil_tests", description="The box as a black box.", epilog=EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    run = commands.add_parser("run", help="run a suite on a rig; writes junit.xml and report.html")
+    run.add_argument("--rig", required=True, metavar="NAME|FILE", help=f"one of {', '.join(rig_names())}, or a file")
+    run.add_argument("--suite", choices=SUITES, default="full", help="smoke: minutes; full; soak: hours (full)")
+    run.add_argument("--out", type=Path, default=Path("out/hil"), metavar="DIR", help="for the pages (out/hil)")
+    run.add_argument("words", nargs="*", metavar="-- PYTEST", help="more words for pytest, such as -k latency")
+    run.set_defaults(act=_run)
+    rigs = commands.add_parser("rigs", help="list the rigs, what they have, and what that means")
+    rigs.set_defaults(act=_rigs)
+    report_command.add_to(commands)
+    mutations_command.add_to(commands)
+    options = parser.parse_args(argv)
+    act: Callable[[argparse.Namespace], int] = options.act
     try:
-        verb: Callable[[argparse.Namespace], int] = options.verb
-        return verb(options)
-    except (HilError, HostError, OSError) as error:
+        return act(options)
+    except HilError as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m hil_tests", description=__doc__, epilog=EXAMPLE)
-    verbs = parser.add_subparsers(required=True, metavar="VERB")
-    report = verbs.add_parser("report", help="measure a box and write its acceptance page", epilog=EXAMPLE)
-    report.add_argument("--rig", required=True, metavar="NAME|FILE", help=f"one of {', '.join(rig_names())}, or a file")
-    report.add_argument("--out", type=Path, default=Path("out/acceptance"), metavar="DIR", help="where the page goes")
-    report.add_argument("--venue", default="", help="written on the page")
-    report.add_argument("--limits", type=Path, default=LIMITS, metavar="FILE", help="what must be held")
-    report.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
-    report.set_defaults(verb=_report)
-    mutations = verbs.add_parser("mutations", help="plant faults in copies of the firmware; each must be caught")
-    mutations.add_argument("--only", action="append", default=[], metavar="NAME", help="this one; may be said again")
-    mutations.set_defaults(verb=_mutations)
-    return parser
+def _run(options: argparse.Namespace) -> int:
+    import pytest
+
+    rig = load_rig(options.rig)
+    paths, selection = SUITES[options.suite]
+    out = options.out / rig.name
+    words = ["--rig", options.rig, "--only-rigs", "-m", selection, "-p", "no:cacheprovider",
+             f"--hil-report={out / 'report.html'}", f"--junitxml={out / 'junit.xml'}",
+             "-o", f"junit_suite_name=hil-{rig.name}-{options.suite}", *options.words]  # fmt: skip
+    return 0 if pytest.main([*map(str, paths), *words]) == pytest.ExitCode.OK else 1
 
 
-def _report(options: argparse.Namespace) -> int:
-    def tell(line: str) -> None:
-        if not options.json:
-            print(line, flush=True)
-
-    with box_of(load_rig(options.rig)) as box:
-        box.power_on()
-        box.wait_until_up()
-        found = measure(box, venue=options.venue, limits=options.limits, tell=tell)
-    record = json.dumps(found.record(), ensure_ascii=False)
-    _replace(options.out / "acceptance.json", record + "\n")
-    _replace(options.out / "acceptance.html", page(found))
-    if options.json:
-        print(record)
-    tell(f"page: {options.out / 'acceptance.html'}")
-    broken = [verdict for verdict in found.verdicts if not verdict.is_held]
-    if broken:
-        print(f"error: not accepted: {'; '.join(v.line() for v in broken)}", file=sys.stderr)
-    return 1 if broken else 0
-
-
-def _mutations(options: argparse.Namespace) -> int:
-    known = {mutation.name: mutation for mutation in read_mutations()}
-    if odd := [name for name in options.only if name not in known]:
-        raise HilError(f"no mutation {odd[0]}; there are {', '.join(known)}")
-    chosen = [known[name] for name in options.only] or list(known.values())
-    with tempfile.TemporaryDirectory(prefix="evenhand-mutations-") as work:
-        outcomes = check(chosen, Path(work), lambda line: print(line, flush=True))
-    missed = [outcome.mutation.name for outcome in outcomes if not outcome.is_caught]
-    if missed:
-        print(f"error: {len(missed)} of {len(outcomes)} faults are not caught: {', '.join(missed)}", file=sys.stderr)
-    return 1 if missed else 0
-
-
-def _replace(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)
+def _rigs(_options: argparse.Namespace) -> int:
+    for name in rig_names():
+        rig = load_rig(name)
+        print(f"{name}: {rig.title}\n  has {', '.join(rig.has)}")
+    print("\nwhat a rig can have:")
+    for fixture, text in FIXTURES.items():
+        print(f"  {fixture:15} {text}")
+    return 0
 
 
 if __name__ == "__main__":

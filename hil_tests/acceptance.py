@@ -18,13 +18,12 @@ from dsp_kernels.contract.generated.contract import CONTRACT_ID
 from .audio_probe import AudioProbe
 from .board import Box
 from .probe.automix_law import AutomixLaw
-from .probe.limits import FOLDER, Result, Verdict, judge, load_limits
+from .probe.limits import Result, Verdict, judge, load_limits
 from .probe.response import Response
 from .probe.room import FeedbackMargin, Room, feedback_margin
 from .scene import scene_toml, stand_still
 
 NEEDS = ("audio_loopback", "shell")
-LIMITS = FOLDER / "acceptance.toml"
 SETTLE_S = 0.5
 DROPOUTS_S = 20.0
 LOUD_PEAK_DBFS = -6.0
@@ -87,7 +86,7 @@ def sharing_scene(n_inputs: int) -> str:
     return scene_toml(strips, group=[{"share.mode": "speech"}])
 
 
-def measure(box: Box, *, venue: str = "", limits: Path = LIMITS, tell: Callable[[str], None] = print) -> Acceptance:
+def measure(box: Box, *, venue: str = "", limits: Path, tell: Callable[[str], None] = print) -> Acceptance:
     """Measure a box that has power and mixes; it stands still afterwards.
 
     Raises

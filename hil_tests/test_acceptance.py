@@ -5,20 +5,20 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from hil_tests.acceptance import LIMITS, NEEDS, Acceptance, measure
+from hil_tests.acceptance import NEEDS, Acceptance, measure
 from hil_tests.acceptance_page import TITLES, page
 from hil_tests.board import Box
 from hil_tests.probe.limits import Limit, judge
+from hil_tests.report_command import LIMITS
 
 
 @pytest.mark.needs(*NEEDS, "lockstep")
 def test_a_box_is_accepted_and_its_page_says_why(box: Box, record_property: Any) -> None:
-    found = measure(box, venue="Bench & <b>lab</b>", tell=lambda _line: None)
+    found = measure(box, venue="Bench & <b>lab</b>", limits=LIMITS, tell=lambda _line: None)
     for result in found.results:
         record_property(result.NAME, result.line())
     assert found.is_accepted, [v.line() for v in found.verdicts if not v.is_held]
@@ -45,7 +45,3 @@ def assert_strict(found: Acceptance) -> None:
     broken = dataclasses.replace(found, verdicts=verdicts)
     assert not broken.is_accepted
     assert "not accepted</span>: 1 of 1 limits are broken" in page(broken)
-
-
-def test_the_limits_of_acceptance_are_a_file_that_loads() -> None:
-    assert Path(LIMITS).is_file()

@@ -39,7 +39,7 @@ def test_needs_no_rig(): pass
 
 def run(folder: Path, *options: str, tests: str = TESTS) -> subprocess.CompletedProcess[str]:
     (folder / "test_box.py").write_text(tests)
-    command = [sys.executable, "-m", "pytest", "-p", "hil_tests.conftest", "-p", "no:cacheprovider", "-ra", "-q",
+    command = [sys.executable, "-m", "pytest", "-p", "hil_tests.plugin", "-p", "no:cacheprovider", "-ra", "-q",
                "--rootdir", str(folder), f"--junitxml={folder}/junit.xml", str(folder), *options]  # fmt: skip
     return subprocess.run(
         command, cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True
