@@ -87,16 +87,17 @@ def sharing_scene(n_inputs: int) -> str:
 
 
 def measure(box: Box, *, venue: str = "", limits: Path, tell: Callable[[str], None] = print) -> Acceptance:
-    """Measure a box that has power and mixes; it stands still afterwards.
+    """Measure a box, with power or without; it stands still afterwards.
 
     Raises
     ------
     HilError
-        When the rig lacks a wire, the box refuses, or a figure cannot be told.
+        When the limits cannot be read, the box refuses, or a figure cannot be told.
     """
-    for fixture in NEEDS:
-        box.rig.need(fixture)
     asked = load_limits(limits)
+    if not box.has_power:
+        box.power_on()
+    box.wait_until_up()
     facts = _facts(box, venue, limits)
     probe, n_inputs = AudioProbe(box.audio), box.audio.n_inputs
     results: list[Result] = []

@@ -34,16 +34,17 @@ def run(options: argparse.Namespace) -> int:
     HilError
         When the box could not be measured; no page is written then.
     """
-    from .acceptance import measure
+    from .acceptance import NEEDS, measure
     from .acceptance_page import page
 
     def tell(line: str) -> None:
         if not options.json:
             print(line, flush=True)
 
-    with box_of(load_rig(options.rig)) as box:
-        box.power_on()
-        box.wait_until_up()
+    rig = load_rig(options.rig)
+    for fixture in NEEDS:
+        rig.need(fixture)
+    with box_of(rig) as box:
         found = measure(box, venue=options.venue, limits=options.limits, tell=tell)
     record = json.dumps(found.record(), ensure_ascii=False)
     _replace(options.out / "acceptance.json", record + "\n")
