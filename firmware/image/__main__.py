@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import os
 import signal
@@ -16,9 +17,11 @@ from dsp_kernels.build_ffi import ROOT, BuildError
 from firmware.errors import EvenhandError
 
 from . import wheels
-from .build import Job, build, versions
+from .build import Job, build
 from .bundle import bundle
-from .debs import Debs
+from .check import check
+from .packages import Packages
+from .platform import find_platform
 from .recipe import DEBIAN_LOCK, WHEELS_LOCK, read_recipe
 from .tree import Release
 
@@ -55,6 +58,7 @@ def _parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser("build", help="build the image of a board")
     command.add_argument("--board", required=True, metavar="NAME", help="board, or a TOML file of your own")
+    command.add_argument("--platform", metavar="NAME", help="what a board of your own runs on (called as the board)")
     command.add_argument("--keyring", required=True, type=Path, metavar="FILE", help="certificates to trust updates by")
     command.add_argument("--out", type=Path, metavar="DIR", help="folder to make (out/image/NAME)")
     command.add_argument("--development", action="store_true", help="root on the serial console, without a password")
@@ -69,6 +73,12 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--out", required=True, type=Path, metavar="FILE", help="bundle to write, NAME.raucb")
     command.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
     command.set_defaults(run=_bundle)
+
+    command = commands.add_parser("check", help="look through a finished image, to the last file")
+    command.add_argument("image", type=Path, metavar="FILE", help="the .img of an image")
+    command.add_argument("--board", metavar="NAME", help="which board it is for (as image.json says)")
+    command.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
+    command.set_defaults(run=_check)
 
     command = commands.add_parser("lock", help="write anew which versions an image is made of")
     command.add_argument("--board", action="append", required=True, metavar="NAME", help="boards whose kernels count")
@@ -89,8 +99,8 @@ def _build(options: argparse.Namespace) -> None:
         version=options.release or version(), board=board.name, is_development=options.development
     )  # fmt: skip
     job = Job(
-        board=board, release=release, keyring=options.keyring, cache=options.cache,
-        out=options.out or ROOT / "out/image" / board.name,
+        board=board, platform=find_platform(board, options.platform), release=release, keyring=options.keyring,
+        cache=options.cache, out=options.out or ROOT / "out/image" / board.name,
     )  # fmt: skip
     record = build(job, read_recipe(), _quiet if options.json else _say)
     if options.json:
@@ -98,6 +108,8 @@ def _build(options: argparse.Namespace) -> None:
         return
     for kind, file in record["files"].items():
         print(f"{kind:5} {file['size_bytes'] / 1e6:8.1f} MB  sha256 {file['sha256'][:16]}  {file['name']}")
+    for lack in record["lacks"]:
+        print(f"lacks: {lack}")
     print(f"{job.out}: {release.compatible} {release.version}, kernel {record['kernel']}, {record['seconds']:.0f} s")
 
 
@@ -107,13 +119,27 @@ def _bundle(options: argparse.Namespace) -> None:
     print(json.dumps(record) if options.json else words)
 
 
+def _check(options: argparse.Namespace) -> None:
+    looks = check(options.image, options.board)
+    n_wrong = sum(bool(each.wrong) for each in looks)
+    if options.json:
+        print(json.dumps({"looks": [dataclasses.asdict(each) for each in looks], "is_right": not n_wrong}))
+    else:
+        print("\n".join(each.text for each in looks))
+    if n_wrong:
+        raise EvenhandError(f"{options.image.name}: {n_wrong} of {len(looks)} looks found something wrong; see above")
+
+
 def _lock(options: argparse.Namespace) -> None:
     recipe = read_recipe()
     say = _quiet if options.json else _say
     say("lists of packages", 0.0)
-    debs = Debs(options.cache / "apt", recipe)
-    kernels = [debs.real_kernel(b.image.kernel) for b in map(load_board, options.board) if b.image]
-    found = versions(debs, recipe, kernels)
+    found: dict[str, str] = {}
+    for board in map(load_board, options.board):
+        platform = find_platform(board)
+        image = platform.for_board(board).image
+        if image is not None:
+            found |= Packages(image.kernel, platform, recipe, options.cache).versions()
     say("Python packages", 0.1)
     text = wheels.lock_text(options.cache / "wheels-new", recipe.wheels, recipe.sources)
     head = "# Debian packages of the image with their versions; written by: python -m firmware.image lock\n"

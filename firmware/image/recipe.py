@@ -36,6 +36,10 @@ class Recipe:
     wheels: tuple[str, ...]
     sources: tuple[str, ...]
 
+    def sources_of(self, suite: str, components: str = "main") -> str:
+        """Return the lines of a ``sources.list`` for one other suite."""
+        return f"deb {self.mirror} {suite} {components}\n"
+
     @property
     def apt_sources(self) -> str:
         """The lines of a ``sources.list``."""
