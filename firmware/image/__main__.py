@@ -20,9 +20,12 @@ from . import wheels
 from .build import Job, build
 from .bundle import bundle
 from .check import check
+from .deb import DebJob, make_deb
+from .debs import Debs
 from .packages import Packages
 from .platform import find_platform
-from .recipe import DEBIAN_LOCK, WHEELS_LOCK, read_recipe
+from .recipe import debian_lock, read_recipe, wheels_lock
+from .target import AMD64, ARM64, TARGETS
 from .tree import Release
 
 EXAMPLE = """\
@@ -80,6 +83,13 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
     command.set_defaults(run=_check)
 
+    command = commands.add_parser("deb", help="make the package for who has Debian 12 or Raspberry Pi OS already")
+    command.add_argument("--architecture", choices=sorted(TARGETS), default="arm64", help="processor (arm64)")
+    command.add_argument("--board", default="sim", metavar="NAME", help="which board box.env names at first (sim)")
+    command.add_argument("--out", type=Path, default=ROOT / "out/deb", metavar="DIR", help="where to (out/deb)")
+    _add_common(command)
+    command.set_defaults(run=_deb)
+
     command = commands.add_parser("lock", help="write anew which versions an image is made of")
     command.add_argument("--board", action="append", required=True, metavar="NAME", help="boards whose kernels count")
     _add_common(command)
@@ -119,6 +129,16 @@ def _bundle(options: argparse.Namespace) -> None:
     print(json.dumps(record) if options.json else words)
 
 
+def _deb(options: argparse.Namespace) -> None:
+    job = DebJob(
+        target=TARGETS[options.architecture], board=options.board, version=options.release or version(),
+        out=options.out, cache=options.cache,
+    )  # fmt: skip
+    record = make_deb(job, read_recipe())
+    words = f"{record['file']}: {record['size_bytes'] / 1e6:.1f} MB, sha256 {record['sha256'][:16]}"
+    print(json.dumps(record) if options.json else words)
+
+
 def _check(options: argparse.Namespace) -> None:
     looks = check(options.image, options.board)
     n_wrong = sum(bool(each.wrong) for each in looks)
@@ -140,11 +160,16 @@ def _lock(options: argparse.Namespace) -> None:
         image = platform.for_board(board).image
         if image is not None:
             found |= Packages(image.kernel, platform, recipe, options.cache).versions()
+    others = Debs(options.cache / "apt-amd64", recipe.apt_sources, AMD64.architecture).versions(recipe.header_packages)
     say("Python packages", 0.1)
-    text = wheels.lock_text(options.cache / "wheels-new", recipe.wheels, recipe.sources)
+    text = wheels.lock_text(options.cache / "wheels-new", recipe.wheels, recipe.sources, ARM64)
+    same = sorted(set(wheels.read_digests(text).values()) - set(recipe.sources))  # one version for every processor
+    other_text = wheels.lock_text(options.cache / "wheels-new-amd64", same, recipe.sources, AMD64)
     head = "# Debian packages of the image with their versions; written by: python -m firmware.image lock\n"
-    DEBIAN_LOCK.write_text(head + "".join(f"{n} {v}\n" for n, v in sorted(found.items())), encoding="utf-8")
-    WHEELS_LOCK.write_text(text, encoding="utf-8")
+    for target, versions, python in ((ARM64, found, text), (AMD64, others, other_text)):
+        lines = "".join(f"{n} {v}\n" for n, v in sorted(versions.items()))
+        debian_lock(target).write_text(head + lines, encoding="utf-8")
+        wheels_lock(target).write_text(python, encoding="utf-8")
     print(json.dumps({"debian": len(found), "python": len(wheels.read_digests(text))}) if options.json else
           f"{len(found)} Debian packages, {len(wheels.read_digests(text))} of Python; look at: git diff")  # fmt: skip
 

@@ -22,7 +22,8 @@ from .kernel_module import tryboot_module
 from .layout import table_of
 from .packages import Packages
 from .platform import Platform
-from .recipe import DEBIAN_LOCK, Recipe, read_lock, refuse_drift
+from .recipe import Recipe, debian_lock, read_lock, refuse_drift
+from .target import ARM64
 from .tools import need
 from .tree import Release, device_modules, keyring_text, write_modules, write_programs, write_system
 
@@ -74,7 +75,7 @@ def build(job: Job, recipe: Recipe, progress: Progress) -> dict[str, Any]:
         progress("Debian packages", 0.0)
         packages = Packages(board.image.kernel, platform, recipe, job.cache)
         found = packages.versions()
-        refuse_drift(found, read_lock(DEBIAN_LOCK))
+        refuse_drift(found, read_lock(debian_lock(ARM64)))
         files_of_root = packages.debs.fetch(packages.root)
 
         progress("kernel and first root", 0.2)

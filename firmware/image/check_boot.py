@@ -23,8 +23,8 @@ VERSION = re.compile(rb"Linux version (\S+) [^\0\n]{0,400}?(#\d+ [^\0\n]{0,200})
 WITHOUT_ALIAS = {"fixed-clock", "arm,gic-400", "brcm,bcm2835-dsi0", "brcm,bcm2711-dsi1"}
 NEEDED_THERE = ("squashfs", "overlay", "ext4")  # the first root mounts them
 SHELL_WORDS = {
-    "[", "break", "case", "continue", "do", "done", "echo", "elif", "else", "esac", "exec", "exit", "export", "fi", "for",
-    "if", "in", "local", "read", "return", "set", "shift", "test", "then", "until", "while",
+    "[", "break", "case", "continue", "do", "done", "echo", "elif", "else", "esac", "exec", "exit", "export", "fi",
+    "for", "if", "in", "local", "read", "return", "set", "shift", "test", "then", "until", "while",
     "fail", "find_disk", "partition_of_disk",  # its own
 }  # fmt: skip
 

@@ -23,9 +23,9 @@ SITE = "opt/evenhand/.venv/lib/python3.11/site-packages"
 LIBRARIES = ("usr/lib/aarch64-linux-gnu", "usr/lib", "usr/lib/systemd", "usr/lib/aarch64-linux-gnu/systemd")
 # What a box does with its kernel; built in or a module.
 FEATURES = {
-    "snd_usb_audio": "USB sound cards", "overlay": "the layer over the root", "squashfs": "the root", "ext4": "the data",
-    "vfat": "the boot partitions", "nls_ascii": "names on them", "dm_verity": "updates", "loop": "updates",
-    "dm_mod": "updates",
+    "snd_usb_audio": "USB sound cards", "overlay": "the layer over the root", "squashfs": "the root",
+    "ext4": "the data", "vfat": "the boot partitions", "nls_ascii": "names on them", "dm_verity": "updates",
+    "loop": "updates", "dm_mod": "updates",
 }  # fmt: skip
 UNIT_FOLDERS = ("etc/systemd/system", "usr/lib/systemd/system")
 

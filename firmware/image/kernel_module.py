@@ -15,11 +15,11 @@ from firmware.errors import EvenhandError
 
 from .debs import Debs
 from .recipe import FOLDER, Recipe
+from .target import ARM64
 from .tools import call
 
 SOURCE = FOLDER / "reboot_flag/evenhand_tryboot.c"
 NAME = SOURCE.stem
-COMPILER, STRIP = "aarch64-linux-gnu-gcc", "aarch64-linux-gnu-strip"
 HOST = {"x86_64": ("amd64", "x86_64-linux-gnu/ld-linux-x86-64.so.2"),
         "aarch64": ("arm64", "aarch64-linux-gnu/ld-linux-aarch64.so.1")}  # fmt: skip
 # What the kernel was configured with for its own compiler, and a table of types that nothing here reads.
@@ -41,7 +41,9 @@ def tryboot_module(kernel_debs: Debs, suite: str, release: str, recipe: Recipe, 
     EvenhandError
         When it does not compile.
     """
-    key = hashlib.sha256(SOURCE.read_bytes() + release.encode() + call([COMPILER, "--version"], "compiler").encode())
+    key = hashlib.sha256(
+        SOURCE.read_bytes() + release.encode() + call([ARM64.compiler, "--version"], "compiler").encode()
+    )
     key.update(Path(__file__).read_bytes())
     made = cache / f"module-{release}-{key.hexdigest()[:16]}" / f"{NAME}.ko"
     if made.exists():
@@ -61,7 +63,7 @@ def tryboot_module(kernel_debs: Debs, suite: str, release: str, recipe: Recipe, 
     library.extract(["libc6"], headers / "library")
     _lend_library(headers, loader)
 
-    build = made.parent.with_suffix(".part")
+    build = made.parent.with_name(f".{made.parent.name}.part")
     shutil.rmtree(build, ignore_errors=True)
     build.mkdir(parents=True)
     shutil.copyfile(SOURCE, build / SOURCE.name)
@@ -69,11 +71,13 @@ def tryboot_module(kernel_debs: Debs, suite: str, release: str, recipe: Recipe, 
     source, output = headers / f"usr/src/{common}", headers / f"usr/src/linux-headers-{release}"
     call(
         ["make", "-s", "-C", source.resolve(), f"O={output.resolve()}", f"M={build.resolve()}", "ARCH=arm64",
-         f"KERNELRELEASE={release}", "CROSS_COMPILE=aarch64-linux-gnu-", f"CC={COMPILER}", *UNSET, "modules"],
+         f"KERNELRELEASE={release}", "CROSS_COMPILE=aarch64-linux-gnu-", f"CC={ARM64.compiler}", *UNSET, "modules"],
         f"module {NAME} for {release}",
     )  # fmt: skip
     # What names this machine's folders goes.
-    call([STRIP, "--strip-debug", "--remove-section=.note.gnu.build-id", build / f"{NAME}.ko"], f"stripping {NAME}")
+    call(
+        [ARM64.strip, "--strip-debug", "--remove-section=.note.gnu.build-id", build / f"{NAME}.ko"], f"stripping {NAME}"
+    )
     for path in build.iterdir():
         if path.name != f"{NAME}.ko":
             path.unlink() if path.is_file() or path.is_symlink() else shutil.rmtree(path)

@@ -24,6 +24,7 @@ from .layout import ROOT as ROOT_PARTITIONS
 from .platform import Platform
 from .recipe import FOLDER, Recipe
 from .rootfs import copy_programs
+from .target import ARM64, Target
 
 FILES = FOLDER / "files"
 UNITS = ROOT / "firmware/system/units"
@@ -145,9 +146,7 @@ def write_system(tree: Path, board: Board, release: Release, keyring: Path) -> N
         _put(tree, place, "")
     _put(tree, "etc/rauc/keyring.pem", keyring_text(keyring))
     _put(tree, "usr/lib/evenhand/release.json", release.as_json())
-    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")  # which the programs tell their version from
-    project = re.sub(r'(?m)^version = ".*"$', lambda _: f'version = "{release.version}"', project, count=1)
-    _put(tree, "opt/evenhand/pyproject.toml", project)
+    _put(tree, "opt/evenhand/pyproject.toml", project_text(release.version))
     _put(tree, "usr/bin/evenhand-box", LAUNCHER, is_program=True)
     for folder in ("boot/select", "data", "var/lib/evenhand", "var/lib/evenhand-agent", "var/log", "var/cache"):
         (tree / folder).mkdir(parents=True, exist_ok=True)
@@ -162,7 +161,15 @@ def write_system(tree: Path, board: Board, release: Release, keyring: Path) -> N
         _put(tree, f"{system}/serial-getty@.service.d/development.conf", AUTOLOGIN)
 
 
-def write_programs(tree: Path, fetched: list[Path], headers: Path, work: Path, cache: Path) -> list[wheels.Package]:
+def project_text(version: str) -> str:
+    """Return the project file that the programs tell their version from."""
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    return re.sub(r'(?m)^version = ".*"$', lambda _: f'version = "{version}"', project, count=1)
+
+
+def write_programs(
+    tree: Path, fetched: list[Path], headers: Path, work: Path, cache: Path, target: Target = ARM64,
+) -> list[wheels.Package]:  # fmt: skip
     """Write our programs with their compiled C and the Python packages; return the packages."""
     site_packages = tree / SITE_PACKAGES
     site_packages.mkdir(parents=True)
@@ -172,15 +179,15 @@ def write_programs(tree: Path, fetched: list[Path], headers: Path, work: Path, c
     )
     _link(tree, "opt/evenhand/.venv/bin/python", "/usr/bin/python3")
     copy_programs(ROOT, tree / "opt/evenhand")
-    compiled = cache / f"compiled-{key_of_sources()}"
+    compiled = cache / f"compiled-{key_of_sources(target)}"
     if not compiled.exists():
         part = cache / ".compiled.part"
         shutil.rmtree(part, ignore_errors=True)
-        Cross(headers, part).build()
+        Cross(headers, part, target).build()
         part.rename(compiled)
     for built in sorted(compiled.rglob("*.so")):
         (tree / "opt/evenhand" / built.relative_to(compiled)).write_bytes(built.read_bytes())
-    cross = Cross(headers, work / "bindings")
+    cross = Cross(headers, work / "bindings", target)
     packages += [cross.alsaaudio(source, site_packages) for source in fetched if source.suffix == ".gz"]
     return packages
 
