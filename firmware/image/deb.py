@@ -12,6 +12,7 @@ import io
 import lzma
 import re
 import shutil
+import subprocess
 import tarfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -36,7 +37,7 @@ from .tree import LAUNCHER, UNITS, Release, project_text, write_programs
 
 SCRIPTS = FOLDER / "debian"
 CONFFILES = ("etc/evenhand/box.env",)
-XZ_PRESET = 4  # a fifth of the time of 6, 4 % larger
+ZSTD_LEVEL = 12
 AR_MAGIC = b"!<arch>\n"
 
 
@@ -59,7 +60,7 @@ def make_deb(job: DebJob, recipe: Recipe) -> dict[str, Any]:
     EvenhandError
         When something is missing; nothing is written then.
     """
-    need(job.target.compiler, job.target.strip, "apt-get", "dpkg-deb")
+    need(job.target.compiler, job.target.strip, "apt-get", "dpkg-deb", "zstd")
     load_board(job.board)
     job.out.mkdir(parents=True, exist_ok=True)
     name = f"evenhand_{job.version}_{job.target.architecture}.deb"
@@ -150,8 +151,8 @@ def deb_bytes(files: Mapping[str, Item], job: DebJob, epoch_s: int) -> bytes:
     }  # fmt: skip
     members = (
         ("debian-binary", b"2.0\n"),
-        ("control.tar.xz", lzma.compress(_tar(about, epoch_s), preset=XZ_PRESET)),
-        ("data.tar.xz", lzma.compress(_tar(files, epoch_s), preset=XZ_PRESET)),
+        ("control.tar.xz", lzma.compress(_tar(about, epoch_s))),
+        ("data.tar.zst", _packed(_tar(files, epoch_s))),
     )
     return AR_MAGIC + b"".join(_member(name, content, epoch_s) for name, content in members)
 
@@ -164,6 +165,13 @@ def _tar(files: Mapping[str, Item], epoch_s: int) -> bytes:
             content = files[name].content
             tar.addfile(files[name].member(f"./{name}", epoch_s), None if content is None else io.BytesIO(content))
     return out.getvalue()
+
+
+def _packed(content: bytes) -> bytes:
+    # dpkg of Debian 12 reads it, in a tenth of the time that xz takes.
+    return subprocess.run(
+        ["zstd", "-q", "-c", "-T1", f"-{ZSTD_LEVEL}"], input=content, capture_output=True, check=True
+    ).stdout
 
 
 def _member(name: str, content: bytes, epoch_s: int) -> bytes:
