@@ -33,6 +33,7 @@ from .units import SETTINGS, UNITS, BoxPlaces, read_settings, read_unit
 SERVICES = ("engine", "control", "agent")  # what an installed box starts
 # A still card is not a card that is gone; the audio thread needs no real time where the clock waits for it.
 ENGINE_OPTIONS = "--card-timeout-ms 3600000 --priority 0"
+MEMORY = Path("/dev/shm")
 PAIRING_CODE = "BNCH-C0DE"
 SIGNALS = {"killed": signal.SIGKILL, "stopped": signal.SIGSTOP}
 
@@ -61,7 +62,7 @@ class SimBox:
 
     def __enter__(self) -> Self:
         self._stack = ExitStack()
-        self.folder = Path(tempfile.mkdtemp(prefix="evenhand-hil-", dir="/dev/shm"))
+        self.folder = _fresh_folder()
         self._stack.callback(shutil.rmtree, self.folder, ignore_errors=True)
         self._stack.callback(self.cut_power)
         self._places = BoxPlaces(self._checkout, self.folder / "root")
@@ -319,6 +320,15 @@ class SimFaults:
             self._card.fault(kind, 0.0)
         elif kind.endswith("_stopped"):
             self._services[kind.removesuffix("_stopped")].send(signal.SIGCONT)
+
+
+def _fresh_folder() -> Path:
+    """Return a new folder in memory; those of runs that were killed are removed now."""
+    for left in MEMORY.glob("evenhand-hil-*-*"):
+        pid = left.name.split("-")[2]
+        if pid.isdigit() and not Path(f"/proc/{pid}").exists():
+            shutil.rmtree(left, ignore_errors=True)
+    return Path(tempfile.mkdtemp(prefix=f"evenhand-hil-{os.getpid()}-", dir=MEMORY))
 
 
 def _said(command: list[str], timeout_s: float, *, cwd: Path, environment: dict[str, str]) -> str:
