@@ -77,6 +77,13 @@ def read_cpio(content: bytes) -> dict[str, tuple[int, bytes]]:
     EvenhandError
         When it is none, or cut off.
     """
+    try:
+        return _read_cpio(content)
+    except ValueError:
+        raise EvenhandError("first root: is no cpio archive, or is cut off") from None
+
+
+def _read_cpio(content: bytes) -> dict[str, tuple[int, bytes]]:
     found: dict[str, tuple[int, bytes]] = {}
     at = 0
     while content[at : at + 6] == b"070701":
@@ -87,7 +94,7 @@ def read_cpio(content: bytes) -> dict[str, tuple[int, bytes]]:
         body = (at + 110 + fields[11] + 3) // 4 * 4
         found[name] = (fields[1], content[body : body + fields[6]])
         at = (body + fields[6] + 3) // 4 * 4
-    raise EvenhandError("first root: is no cpio archive, or is cut off")
+    raise ValueError("no end")
 
 
 def first_root_looks(image: Image, wanted: Wanted) -> Iterator[Look]:

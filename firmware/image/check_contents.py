@@ -75,9 +75,8 @@ def _secrets(image: Image) -> Look:
         if b"PRIVATE KEY" in content and not content.startswith(MAGIC) and KEY.search(content):
             wrong.append(f"/{name} holds a private key")
         if b"://" in content and (found := CREDENTIALS.search(content)):
-            wrong.append(
-                f"/{name} holds a name and a password: {found[0].decode('ascii', 'replace').split(':')[1][:20]}"
-            )
+            host = found[0].rpartition(b"@")[2].decode("ascii")
+            wrong.append(f"/{name} holds a name and a password of {host}")
     return look("secrets", f"none in {n_files} files" if not wrong else f"in {n_files} files", wrong)
 
 

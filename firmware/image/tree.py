@@ -181,7 +181,7 @@ def write_programs(
     copy_programs(ROOT, tree / "opt/evenhand")
     compiled = cache / f"compiled-{key_of_sources(target)}"
     if not compiled.exists():
-        part = cache / ".compiled.part"
+        part = compiled.with_name(f".{compiled.name}.part")
         shutil.rmtree(part, ignore_errors=True)
         Cross(headers, part, target).build()
         part.rename(compiled)

@@ -243,7 +243,7 @@ ROOT_FAULTS: Faults = {
         "nothing tells the firmware of a try",
     ),
     "module to load is unknown": (write("root/etc/modules-load.d/x.conf", "snd-nothing\n"), "x.conf loads snd-nothing"),
-    "library is gone": (remove("root/usr/lib/aarch64-linux-gnu/libm.so.6"), "needs libm.so.6, which is not there"),
+    "library is gone": (remove("root/usr/lib/aarch64-linux-gnu/libc.so.6"), "needs libc.so.6, which is not there"),
     "program of another processor": (write("root/usr/bin/x", FOR_PC, 0o755), "/usr/bin/x is for x86_64"),
     "program is cut off": (write("root/usr/bin/x", samples.compiled_module()[:100], 0o755), "/usr/bin/x is cut off"),
     "engine is not compiled": (remove(ENGINE), "no compiled firmware/_engine"),
