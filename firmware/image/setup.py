@@ -45,7 +45,7 @@ PYTHON = "usr/lib/python3.11/"
 UNUSED = ("idlelib/", "lib2to3/", "test/", "tkinter/", "turtledemo/", "ensurepip/", "pydoc_data/", "distutils/")
 
 
-# Newer forms mark what is referred to elsewhere, in the whole process that writes: not the same bytes each time.
+# Newer forms mark which words are known in the whole process that writes: not the same bytes each time.
 MARSHAL = 2
 
 
