@@ -131,6 +131,13 @@ def test_bytecode_is_the_same_each_time_and_is_python_that_runs() -> None:
     assert made == dict(setup.bytecode(files, ("opt/evenhand/",)))
 
 
+def test_bytecode_does_not_depend_on_what_the_builder_has_in_memory() -> None:
+    files = {"opt/evenhand/a.py": text("MARK = '\\x0e'\n")}  # Python has each single character once
+    before = dict(setup.bytecode(files, ("opt/evenhand/",)))
+    sys.intern(chr(14))
+    assert dict(setup.bytecode(files, ("opt/evenhand/",))) == before
+
+
 def test_programs_of_a_box_are_there_and_tests_and_sources_are_not(tmp_path: Path) -> None:
     rootfs.copy_programs(rootfs_root(), tmp_path)
     names = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")}
