@@ -198,10 +198,11 @@ class Box(Protocol):
     def configure(self, **settings: str) -> None:
         """Set variables of ``/etc/evenhand/box.env``, such as ``EVENHAND_CONTROL_OPTIONS``, from the next start on."""
 
-    def start(self, service: str) -> None:
-        """Start ``engine``, ``control``, ``agent`` or ``recorder``, anew where it runs, and wait until it is ready.
+    def start(self, *services: str) -> None:
+        """Start ``engine``, ``control``, ``agent``, ``recorder``, anew what runs, and wait until all are ready.
 
-        The first three run whenever the box does, the recorder is off.
+        The first three run whenever the box does, the recorder is off. The engine is ready once control has told it
+        what to play.
         """
 
     def stop(self, service: str) -> None:
@@ -235,6 +236,10 @@ class Box(Protocol):
         HilError
             When it fails; with what it said. Needs ``network``.
         """
+
+    @property
+    def release(self) -> Path:
+        """A signed bundle on this machine that the box takes, the release that it runs or another. Needs ``update``."""
 
     @property
     def faults(self) -> Faults:

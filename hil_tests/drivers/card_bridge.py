@@ -35,7 +35,8 @@ from .messages import receive, send
 
 TICKS_PER_S = 50
 CONTROL_PATIENCE_S = 20.0  # for one tick of a control that lives; one that is dead or stopped is not waited for
-REST_S = 60.0  # for one period of the audio thread, however loaded the machine is
+REST_S = 60.0  # for one tick of the audio thread, however loaded the machine is
+LOOK_AGAIN_S = 0.2  # whether it has died or been stopped meanwhile
 BEHIND_S = 0.25  # a clock further behind than this does not catch up any more
 LOOK_S = 0.0003
 
@@ -124,11 +125,23 @@ class Bridge:
         """Feed a tick or less, move the clock by as much, and let control finish what that gave it to do."""
         if self._card.feed(block) != len(block):
             raise EvenhandError(f"the card's tape took no {len(block)} frames at frame {self._card.frame}")
-        n_moved = self._card.run(len(block), step_frames=self._period, timeout_s=REST_S)
-        if n_moved != len(block):
-            raise EvenhandError(f"the card's clock moved {n_moved} of {len(block)} frames")
+        self._advance(self._card.frame + len(block))
         heard += [sound.copy() for _, sound in self._card.take(everything=True)]
         self._wait_for_control()
+
+    def _advance(self, end_frame: int) -> None:
+        """Move the clock a period at a time while the audio thread keeps up; past one that is dead or stopped."""
+        until_s = time.monotonic() + REST_S
+        while (frame := self._card.frame) < end_frame:
+            capture = self._card.report().capture
+            if capture.state != "closed" and not _is_awake(capture.owner_pid):
+                self._card.advance(min(self._period, end_frame - frame))
+                continue
+            try:
+                self._card.run(end_frame - frame, step_frames=self._period, timeout_s=LOOK_AGAIN_S)
+            except EvenhandError:
+                if time.monotonic() > until_s:
+                    raise
 
     def _must_have_begun(self) -> None:
         if not self._card.report().has_begun:

@@ -18,10 +18,6 @@ def box_of(rig: Rig) -> Box:
         from .sim_box import SimBox
 
         return SimBox(rig)
-    if rig.driver == "qemu":
-        from .qemu_board import QemuBoard
+    from .qemu_board import QemuBoard
 
-        return QemuBoard(rig)
-    from .bench_box import BenchBox
-
-    return BenchBox(rig)
+    return QemuBoard(rig)

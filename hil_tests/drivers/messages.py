@@ -32,7 +32,10 @@ def _exactly(link: socket.socket, n_bytes: int) -> bytes:
     """Return so many bytes; fewer when the other end went away."""
     got = bytearray()
     while len(got) < n_bytes:
-        part = link.recv(min(n_bytes - len(got), CHUNK_BYTES))
+        try:
+            part = link.recv(min(n_bytes - len(got), CHUNK_BYTES))
+        except ConnectionResetError:
+            break
         if not part:
             break
         got += part

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -102,6 +102,21 @@ class QemuBox:
             raise BoxError(f"the emulator failed: {self._process.stderr.read().decode(errors='replace')[:300]}")
         self._stop()
         return self._launch()
+
+    @property
+    def is_on(self) -> bool:
+        """Whether it has power, and has not just reset."""
+        return self._process is not None and self._process.poll() is None
+
+    def go_on(self, is_over: Callable[[], bool], timeout_s: float) -> bool:
+        """Let it run, through every reset, until something is so; return whether it came to be."""
+        until_s = time.monotonic() + timeout_s
+        while not is_over():
+            if time.monotonic() > until_s:
+                return False
+            if not self._take(0.2) and not self.is_on:
+                self.wait_for_reset(1.0)
+        return True
 
     def wait_for(self, pattern: str, timeout_s: float) -> re.Match[str]:
         """Wait for something on the serial line that was not waited for before.

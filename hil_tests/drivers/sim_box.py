@@ -1,8 +1,8 @@
 """The simulated box: the processes of a real one, by the command lines of its units, on a card whose clock we move.
 
-Engine, control, recorder and update agent run as ``firmware/system/units`` say, in a folder instead of ``/``, and do not
-know that their card is not a real one. It stands still while nobody asks for sound: a run depends on no wall clock and
-is faster than real time. What this rig cannot show: watchdogs, sandboxes, the loss of what a disk has not yet written.
+Engine, control, recorder and update agent run as ``firmware/system/units`` say, in a folder instead of ``/``. They do
+not know that their card is not a real one. It stands still while nobody asks for sound: a run depends on no wall clock
+and is faster than real time. What this rig cannot show: watchdogs, sandboxes, the loss of what is not yet on the disk.
 """
 
 from __future__ import annotations
@@ -113,8 +113,8 @@ class SimBox:
 
     def power_off(self) -> None:
         """Stop the services in order, the sound last."""
-        for service in reversed(self._services.values()):
-            service.stop()
+        for name in reversed(self._services):
+            self.stop(name)
         self.cut_power()
 
     def cut_power(self) -> None:
@@ -172,18 +172,21 @@ class SimBox:
         lines = (f"{name}={text}\n" for name, text in self._settings.items())
         self.put("".join(lines).encode(), SETTINGS)
 
-    def start(self, service: str) -> None:
-        """Start a service that is off, and wait until it is ready."""
-        if service in self._services:
-            self._services[service].stop()
-            self._services.pop(service).kill_for_good()
-        self._begin(service)
-        self._services[service].wait_until_ready(START_S)
+    def start(self, *services: str) -> None:
+        """Start services, anew what runs, and wait until all are ready."""
+        for name in services:
+            if name in self._services:
+                self.stop(name)
+                self._services.pop(name).kill_for_good()
+            self._begin(name)
+        for name in services:
+            self._services[name].wait_until_ready(START_S)
         self._wait_for_sound(START_S)
 
     def stop(self, service: str) -> None:
-        """Stop a service in order."""
-        self.service(service).stop()
+        """Stop a service in order; the card's clock goes on meanwhile, for the engine fades out."""
+        with self.card.free_run():
+            self.service(service).stop()
 
     def pass_time(self, seconds: float) -> None:
         """Let the box live through silence, as fast as it can."""
@@ -226,6 +229,11 @@ class SimBox:
                 pair = [*command, "pair", f"{host}:{port}", "--code", PAIRING_CODE]
                 _said(pair, timeout_s, cwd=ROOT, environment=environment)
             return _said([*command, *arguments], timeout_s, cwd=ROOT, environment=environment)
+
+    @property
+    def release(self) -> NoReturn:
+        """None: there are no slots."""
+        raise NotWiredError(self.rig.name, "update", self.rig.has)
 
     @property
     def faults(self) -> SimFaults:
@@ -299,7 +307,9 @@ class SimFaults:
         if kind in KINDS:
             self._card.fault(kind, amount)
         elif kind in self.kinds:
-            self._services[name].send(SIGNALS[way])
+            pid = self._services[name].send(SIGNALS[way])
+            while way == "killed" and self._services[name].pid == pid:
+                time.sleep(0.001)
         else:
             raise HilError(f"this rig cannot {kind!r}; it can {', '.join(self.kinds)}")
 
