@@ -37,6 +37,7 @@ TICKS_PER_S = 50
 CONTROL_PATIENCE_S = 20.0  # for one tick of a control that lives; one that is dead or stopped is not waited for
 REST_S = 60.0  # for one tick of the audio thread, however loaded the machine is
 LOOK_AGAIN_S = 0.2  # whether it has died or been stopped meanwhile
+LATE_STEPS = 8  # to a period, while wake-ups are late
 BEHIND_S = 0.25  # a clock further behind than this does not catch up any more
 LOOK_S = 0.0003
 
@@ -47,6 +48,7 @@ class Bridge:
     def __init__(self, card: VirtualCard, *, period_frames: int, sample_rate_hz: int, segment: Path) -> None:
         self._card, self._period, self._rate_hz, self._path = card, period_frames, sample_rate_hz, segment
         self._segment: Segment | None = None
+        self._step = period_frames  # of the clock, around which the audio thread comes to rest
         self._tick_frames = sample_rate_hz // TICKS_PER_S
         self._n_not_waited = 0
         self._is_free = False  # the clock keeps to the wall clock between requests
@@ -112,6 +114,7 @@ class Bridge:
             card.unplug() if n else card.replug()
         elif kind == "late_wake":
             card.wake_late(Direction.CAPTURE, n)
+            self._step = self._period // LATE_STEPS if n else self._period  # else any lateness is a whole period
         elif kind == "capture_xrun":
             card.xrun(Direction.CAPTURE, n)
         elif kind == "playback_xrun":
@@ -135,10 +138,10 @@ class Bridge:
         while (frame := self._card.frame) < end_frame:
             capture = self._card.report().capture
             if capture.state != "closed" and not _is_awake(capture.owner_pid):
-                self._card.advance(min(self._period, end_frame - frame))
+                self._card.advance(min(self._step, end_frame - frame))
                 continue
             try:
-                self._card.run(end_frame - frame, step_frames=self._period, timeout_s=LOOK_AGAIN_S)
+                self._card.run(end_frame - frame, step_frames=self._step, timeout_s=LOOK_AGAIN_S)
             except EvenhandError:
                 if time.monotonic() > until_s:
                     raise

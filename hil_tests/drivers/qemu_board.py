@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
@@ -285,9 +285,10 @@ class QemuSerial:
 
 
 class QemuFaults:
-    """The ``Faults`` of ``hil_tests.board``: signals to processes, by systemd."""
+    """The ``Faults`` of ``hil_tests.board``: signals to processes, by systemd, and the power."""
 
-    kinds = tuple(f"{name}_{way}" for name in ("engine", "control", "recorder") for way in SIGNALS)
+    kinds = (*(f"{name}_{way}" for name in ("engine", "control", "recorder") for way in SIGNALS), "brown_out")
+    lacking: Mapping[str, str] = {}
 
     def __init__(self, board: QemuBoard) -> None:
         self._board = board
@@ -297,11 +298,17 @@ class QemuFaults:
         name, _, way = kind.rpartition("_")
         if kind not in self.kinds:
             raise HilError(f"this rig cannot {kind!r}; it can {', '.join(self.kinds)}")
+        if kind == "brown_out":
+            self._board.cut_power()
+            return
         self._board.run(f"systemctl kill -s {SIGNALS[way].name} evenhand-{name}")
 
     def end(self, kind: str) -> None:
         """Put it right again."""
-        if kind.endswith("_stopped"):
+        if kind == "brown_out" and not self._board.has_power:
+            self._board.power_on()
+            self._board.wait_until_up()
+        elif kind.endswith("_stopped") and self._board.has_power:
             self._board.run(f"systemctl kill -s SIGCONT evenhand-{kind.removesuffix('_stopped')}")
 
 

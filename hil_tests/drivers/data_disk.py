@@ -1,0 +1,105 @@
+"""The data disk of a simulated box: an ext4 in a sparse file, so that it can be full, stuck, and bad in places.
+
+It needs the right to mount. Where that is missing the box's data lie in its folder as before, and ``lacking`` says why.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from contextlib import suppress
+from pathlib import Path
+
+from hil_tests.errors import HilError
+
+SIZE_MIB = 2048  # sparse: only what is written takes memory
+BLOCK_BYTES = 512
+BAD_BYTE = 0xFF  # what an erased cell of flash reads; in no text
+FILLER = "filled"
+
+
+class DataDisk:
+    """One disk, mounted on ``place`` while it is on.
+
+    Parameters
+    ----------
+    image
+        File to make it in.
+    place
+        Empty folder to mount it on.
+    """
+
+    def __init__(self, image: Path, place: Path) -> None:
+        self._image, self._place = image, place
+        self._is_mounted = self._is_stuck = False
+        self.lacking = ""
+
+    def mount(self) -> None:
+        """Make it and put it in its place."""
+        with self._image.open("wb") as file:
+            file.truncate(SIZE_MIB << 20)
+        try:
+            _call("mkfs.ext4", "-q", "-F", "-m", "0", "-E", "nodiscard", str(self._image))
+            _call("mount", "-o", "loop,noatime", str(self._image), str(self._place))
+        except HilError as error:
+            self.lacking = f"no data disk of its own: {error}"
+            self._image.unlink(missing_ok=True)
+            return
+        self._is_mounted = True
+        (self._place / "lost+found").rmdir()
+
+    def unmount(self) -> None:
+        """Take it away with all that is on it; nobody may use it any more."""
+        self.free()
+        if self._is_mounted:
+            _call("umount", str(self._place))
+            self._is_mounted = False
+        self._image.unlink(missing_ok=True)
+
+    def fill(self, left_mib: float) -> None:
+        """Leave so much room, by a file that nobody reads."""
+        filler = self._place / FILLER
+        with suppress(FileNotFoundError):
+            filler.unlink()
+        room_kib = shutil.disk_usage(self._place).free // 1024 - int(left_mib * 1024)
+        if room_kib > 0:
+            _call("fallocate", "-l", f"{room_kib}KiB", str(filler))
+
+    def empty(self) -> None:
+        """Give the room back."""
+        (self._place / FILLER).unlink(missing_ok=True)
+
+    def stick(self) -> None:
+        """Let everybody who writes wait."""
+        _call("fsfreeze", "--freeze", str(self._place))
+        self._is_stuck = True
+
+    def free(self) -> None:
+        """Let them go on."""
+        if self._is_stuck:
+            _call("fsfreeze", "--unfreeze", str(self._place))
+            self._is_stuck = False
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether who writes has to wait."""
+        return self._is_stuck
+
+
+def spoil(path: Path, part: float) -> None:
+    """Make the block bad that lies at ``part`` (0 to 1) of a file; one that is not there stays so."""
+    with suppress(FileNotFoundError), path.open("r+b") as file:
+        n_blocks = max(1, -(-path.stat().st_size // BLOCK_BYTES))
+        at = min(int(part * n_blocks), n_blocks - 1) * BLOCK_BYTES
+        file.seek(at)
+        file.write(bytes([BAD_BYTE]) * min(BLOCK_BYTES, path.stat().st_size - at))
+
+
+def _call(*command: str) -> str:
+    try:
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60.0)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise HilError(f"{command[0]}: {error}") from None
+    if done.returncode != 0:
+        raise HilError(f"{command[0]}: {' '.join(done.stderr.split())[:200] or f'status {done.returncode}'}")
+    return done.stdout
