@@ -55,7 +55,7 @@ class Excuses:
     """
 
     def __init__(self, *, period_frames: int, sample_rate_hz: int, slack_frames: int) -> None:
-        self._recovery_frames = 2 * period_frames + round(FADE_S * sample_rate_hz)
+        self._period_frames, self._fade_frames = period_frames, round(FADE_S * sample_rate_hz)
         self._slack_frames = slack_frames
         self._on: set[str] = set()
         self._until = 0
@@ -65,11 +65,11 @@ class Excuses:
         if fault in COSTLY and not (fault == "late_wake" and amount <= self._slack_frames):
             self._on.add(fault)
 
-    def end(self, fault: str, frame: int) -> None:
-        """A fault is over before ``frame``; the box may recover from it."""
+    def end(self, fault: str, frame: int, *, n_xruns: int = 1) -> None:
+        """A fault is over before ``frame``; the box recovers from it: from each xrun, which comes at the next period."""
         if fault in self._on:
             self._on.remove(fault)
-            self._until = max(self._until, frame + self._recovery_frames)
+            self._until = max(self._until, frame + (1 + 2 * n_xruns) * self._period_frames + self._fade_frames)
 
     def first_unexplained(self, bad_frames: NDArray) -> int | None:
         """Return the first of frames, in order and of now, that nothing explains."""

@@ -165,7 +165,7 @@ class Stage:
             self._shaken.add(fault)
             self._settle()
         elif not event.for_s:
-            self._excuses.end(fault, self._frame)
+            self._excuses.end(fault, self._frame, n_xruns=max(1, int(event.amount)))
 
     def _end(self, event: Event) -> None:
         fault = event.fault

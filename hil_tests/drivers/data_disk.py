@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from hil_tests.errors import HilError
@@ -59,15 +60,25 @@ class DataDisk:
     def fill(self, left_mib: float) -> None:
         """Leave so much room, by a file that nobody reads."""
         filler = self._place / FILLER
-        with suppress(FileNotFoundError):
-            filler.unlink()
-        room_kib = shutil.disk_usage(self._place).free // 1024 - int(left_mib * 1024)
-        if room_kib > 0:
-            _call("fallocate", "-l", f"{room_kib}KiB", str(filler))
+        with self._for_us():
+            filler.unlink(missing_ok=True)
+            room_kib = shutil.disk_usage(self._place).free // 1024 - int(left_mib * 1024)
+            if room_kib > 0:
+                _call("fallocate", "-l", f"{room_kib}KiB", str(filler))
 
     def empty(self) -> None:
         """Give the room back."""
-        (self._place / FILLER).unlink(missing_ok=True)
+        with self._for_us():
+            (self._place / FILLER).unlink(missing_ok=True)
+
+    def spoil(self, path: Path, part: float) -> None:
+        """Make the block bad that lies at ``part`` (0 to 1) of a file; one that is not there stays so."""
+        with self._for_us(), suppress(FileNotFoundError), path.open("r+b") as file:
+            n_bytes = path.stat().st_size
+            n_blocks = max(1, -(-n_bytes // BLOCK_BYTES))
+            at = min(int(part * n_blocks), n_blocks - 1) * BLOCK_BYTES
+            file.seek(at)
+            file.write(bytes([BAD_BYTE]) * min(BLOCK_BYTES, n_bytes - at))
 
     def stick(self) -> None:
         """Let everybody who writes wait."""
@@ -80,19 +91,16 @@ class DataDisk:
             _call("fsfreeze", "--unfreeze", str(self._place))
             self._is_stuck = False
 
-    @property
-    def is_stuck(self) -> bool:
-        """Whether who writes has to wait."""
-        return self._is_stuck
-
-
-def spoil(path: Path, part: float) -> None:
-    """Make the block bad that lies at ``part`` (0 to 1) of a file; one that is not there stays so."""
-    with suppress(FileNotFoundError), path.open("r+b") as file:
-        n_blocks = max(1, -(-path.stat().st_size // BLOCK_BYTES))
-        at = min(int(part * n_blocks), n_blocks - 1) * BLOCK_BYTES
-        file.seek(at)
-        file.write(bytes([BAD_BYTE]) * min(BLOCK_BYTES, path.stat().st_size - at))
+    @contextmanager
+    def _for_us(self) -> Iterator[None]:
+        """Inside, the rig can write to a disk that is stuck; others get through as well, for that moment."""
+        was_stuck = self._is_stuck
+        self.free()
+        try:
+            yield
+        finally:
+            if was_stuck:
+                self.stick()
 
 
 def _call(*command: str) -> str:

@@ -18,7 +18,7 @@ from hil_tests.board import FAULTS
 from hil_tests.errors import HilError
 
 from .card_link import KINDS
-from .data_disk import DataDisk, spoil
+from .data_disk import DataDisk
 from .hogs import CpuHogs, MemoryFence
 from .wire import Wire
 
@@ -77,7 +77,7 @@ class SimFaults:
         elif kind == "disk_stuck":
             self._disk.stick()
         elif kind == "state_block":
-            spoil(self._box.file(STATE), amount)
+            self._disk.spoil(self._box.file(STATE), amount)
         elif kind == "network_delay_ms":
             self._wire.delay(amount / 1000.0)
         elif kind == "network_gone":
