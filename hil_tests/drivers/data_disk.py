@@ -19,6 +19,11 @@ BAD_BYTE = 0xFF  # what an erased cell of flash reads; in no text
 FILLER = "filled"
 
 
+# Both end what they did when their standard input ends: when they are told to, and when we are no more.
+_MOUNT = 'mount -o loop,noatime "$0" "$1" && echo done && { read _; umount "$1" || umount --lazy "$1"; rm -f "$0"; }'
+_FREEZE = 'fsfreeze --freeze "$0" && echo done && { read _; fsfreeze --unfreeze "$0"; }'
+
+
 class DataDisk:
     """One disk, mounted on ``place`` while it is on.
 
@@ -32,7 +37,8 @@ class DataDisk:
 
     def __init__(self, image: Path, place: Path) -> None:
         self._image, self._place = image, place
-        self._is_mounted = self._is_stuck = False
+        self._mount: _Keeper | None = None
+        self._freeze: _Keeper | None = None
         self.lacking = ""
 
     def mount(self) -> None:
@@ -41,21 +47,29 @@ class DataDisk:
             file.truncate(SIZE_MIB << 20)
         try:
             _call("mkfs.ext4", "-q", "-F", "-m", "0", "-E", "nodiscard", str(self._image))
-            _call("mount", "-o", "loop,noatime", str(self._image), str(self._place))
+            self._mount = _Keeper(_MOUNT, self._image, self._place)
         except HilError as error:
             self.lacking = f"no data disk of its own: {error}"
             self._image.unlink(missing_ok=True)
             return
-        self._is_mounted = True
         (self._place / "lost+found").rmdir()
 
     def unmount(self) -> None:
         """Take it away with all that is on it; nobody may use it any more."""
         self.free()
-        if self._is_mounted:
-            _call("umount", str(self._place))
-            self._is_mounted = False
-        self._image.unlink(missing_ok=True)
+        if self._mount is not None:
+            self._mount.end()
+            self._mount = None
+
+    def stick(self) -> None:
+        """Let everybody who writes wait."""
+        self._freeze = _Keeper(_FREEZE, self._place)
+
+    def free(self) -> None:
+        """Let them go on."""
+        if self._freeze is not None:
+            self._freeze.end()
+            self._freeze = None
 
     def fill(self, left_mib: float) -> None:
         """Leave so much room, by a file that nobody reads."""
@@ -80,27 +94,36 @@ class DataDisk:
             file.seek(at)
             file.write(bytes([BAD_BYTE]) * min(BLOCK_BYTES, n_bytes - at))
 
-    def stick(self) -> None:
-        """Let everybody who writes wait."""
-        _call("fsfreeze", "--freeze", str(self._place))
-        self._is_stuck = True
-
-    def free(self) -> None:
-        """Let them go on."""
-        if self._is_stuck:
-            _call("fsfreeze", "--unfreeze", str(self._place))
-            self._is_stuck = False
-
     @contextmanager
     def _for_us(self) -> Iterator[None]:
         """Inside, the rig can write to a disk that is stuck; others get through as well, for that moment."""
-        was_stuck = self._is_stuck
+        was_stuck = self._freeze is not None
         self.free()
         try:
             yield
         finally:
             if was_stuck:
                 self.stick()
+
+
+class _Keeper:
+    """A shell that has done something and will undo it."""
+
+    def __init__(self, script: str, *arguments: Path) -> None:
+        self._shell = subprocess.Popen(
+            ["sh", "-c", script, *map(str, arguments)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        assert self._shell.stdout is not None
+        if self._shell.stdout.readline() != "done\n":
+            words = self._shell.communicate()[1]
+            raise HilError(" ".join(words.split())[:200] or script.split()[0])
+
+    def end(self) -> None:
+        """Undo it."""
+        words = self._shell.communicate()[1]
+        if self._shell.returncode != 0:
+            raise HilError(" ".join(words.split())[:200])
 
 
 def _call(*command: str) -> str:

@@ -1,0 +1,139 @@
+"""``python -m hil_tests chaos``: break a box in every way at once, and see whether it keeps its word."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from hil_tests.drivers.choice import box_of
+from hil_tests.errors import HilError
+from hil_tests.rig import load_rig
+
+from .outcome import Broken, Outcome
+from .script import MAX_LENGTH_S, Event, Script, draw, read_script
+from .shrink import shrink
+from .stage import Stage
+
+NAME = "chaos"
+SUMMARY = "break a box at random moments and check its promises in every frame"
+EXAMPLE = """\
+example:
+  A minute of faults drawn from a seed, on the simulated box:
+
+    python -m hil_tests chaos --rig sim --minutes 1 --seed 7
+
+  What a run left behind, again:
+
+    python -m hil_tests chaos --rig sim --script out/chaos/short.jsonl
+"""
+OUT = Path("out/chaos")
+MINUTES, SEED, TRIES = 1.0, 1, 40
+AFTER_S = 1.0  # that a shortened script goes on after what was broken
+
+Perform = Callable[[Script], Outcome]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shrunk:
+    """A short script that breaks the same promise, and how many runs that took."""
+
+    script: Script
+    broken: Broken
+    n_runs: int
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what the command takes."""
+    parser.add_argument("--rig", default="sim", metavar="NAME|FILE", help="which box (sim)")
+    parser.add_argument("--minutes", type=float, default=MINUTES, metavar="N", help="of the card's clock (1)")
+    parser.add_argument("--seed", type=int, default=SEED, metavar="S", help="what the faults are drawn from (1)")
+    parser.add_argument("--script", type=Path, metavar="FILE", help="do what this file says instead of drawing")
+    parser.add_argument("--out", type=Path, default=OUT, metavar="FOLDER", help=f"for script, log and outcome ({OUT})")
+    parser.add_argument("--tries", type=int, default=TRIES, metavar="N",
+                        help="runs that shrinking a failure may take; 0 does without (40)")  # fmt: skip
+    parser.add_argument("--json", action="store_true", help="print one JSON object at the end and nothing else")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run; return 0 when every promise was kept, else 1.
+
+    Raises
+    ------
+    HilError
+        When there is no such rig or script, or the rig lacks what it takes.
+    """
+    if not 0.1 <= args.minutes <= MAX_LENGTH_S / 60.0:
+        raise HilError(f"--minutes {args.minutes}: from 0.1 to {MAX_LENGTH_S / 60.0:.0f}")
+    rig = load_rig(args.rig)
+    given = read_script(args.script) if args.script else None
+    try:
+        args.out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise HilError(f"{args.out}: {error.strerror}; name a folder with --out") from None
+    with box_of(rig) as box, (args.out / "log.txt").open("w", encoding="utf-8") as log:
+
+        def say(line: str) -> None:
+            log.write(line + "\n")
+            log.flush()
+            if not args.json:
+                print(line, flush=True)
+
+        lacking = box.faults.lacking
+        script = given or draw(args.seed, round(args.minutes * 60.0, 3), box.faults.kinds)
+        (args.out / "script.jsonl").write_text(script.text(), encoding="utf-8")
+        say(f"rig {rig.name}, seed {script.seed}, {script.length_s:g} s, {len(script.events)} faults: "
+            f"{args.out / 'script.jsonl'}")  # fmt: skip
+        for kind, reason in lacking.items():
+            say(f"without {kind}: {reason}")
+        began_s = time.monotonic()
+        outcome = Stage(box, script, say=say).perform()
+        say(_verdict(outcome, time.monotonic() - began_s, box.audio.sample_rate_hz))
+        (args.out / "outcome.json").write_text(outcome.text() + "\n", encoding="utf-8")
+        shrunk = None
+        if outcome.broken and args.tries > 0 and script.events:
+            shrunk = shrink_script(script, outcome, lambda part: Stage(box, part).perform(), max_tries=args.tries, say=say)
+            short = args.out / "short.jsonl"
+            short.write_text(shrunk.script.text(), encoding="utf-8")
+            say(f"{len(shrunk.script.events)} of {len(script.events)} faults break the same promise, found in "
+                f"{shrunk.n_runs} runs: {short}")  # fmt: skip
+            for event in shrunk.script.events:
+                say(f"  {event.line()}")
+            say(f"again: python -m hil_tests chaos --rig {args.rig} --script {short}")
+    if args.json:
+        events = [json.loads(event.line()) for event in shrunk.script.events] if shrunk else None
+        print(json.dumps({**json.loads(outcome.text()), "seed": script.seed, "lacking": dict(lacking), "short": events}))
+    return 1 if outcome.broken else 0
+
+
+def shrink_script(
+    script: Script, outcome: Outcome, perform: Perform, *, max_tries: int, say: Callable[[str], None]
+) -> Shrunk:
+    """Return a short script that breaks the promise that ``outcome`` says ``script`` breaks."""
+    assert outcome.broken is not None
+    length_s = min(script.length_s, outcome.broken.at_s + AFTER_S)
+    last, n_runs = outcome.broken, 0
+
+    def fails(events: tuple[Event, ...]) -> bool:
+        nonlocal last, n_runs
+        n_runs += 1
+        broken = perform(script.having(events, length_s=length_s)).broken
+        is_same = broken is not None and broken.promise == last.promise
+        say(f"shrinking, run {n_runs}: {len(events)} faults {'break it too' if is_same else 'do not break it'}")
+        if is_same and broken is not None:
+            last = broken
+        return is_same
+
+    begun = tuple(event for event in script.events if event.at_s <= outcome.broken.at_s)
+    events = shrink(begun, fails, max_tries=max_tries)
+    return Shrunk(script=script.having(events, length_s=length_s), broken=last, n_runs=n_runs)
+
+
+def _verdict(outcome: Outcome, wall_s: float, rate_hz: int) -> str:
+    seconds = outcome.n_frames / rate_hz
+    how = (f"{outcome.n_events} faults in {seconds:.1f} s of sound, {outcome.n_excused_frames / rate_hz:.2f} s of it lost with "
+           f"a reason; slowest restart {outcome.longest_restart_s:.1f} s, {seconds / wall_s:.1f} x real time")  # fmt: skip
+    return f"BROKEN {outcome.broken.line()}; {how}" if outcome.broken else f"kept: every promise; {how}"
