@@ -7,19 +7,19 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+from hil_tests.board import Box
 from hil_tests.drivers.choice import box_of
 from hil_tests.errors import HilError
-from hil_tests.rig import load_rig
+from hil_tests.rig import load_rig, rig_names
 
 from .outcome import Broken, Outcome
 from .script import MAX_LENGTH_S, Event, Script, draw, read_script
 from .shrink import shrink
 from .stage import Stage
 
-NAME = "chaos"
-SUMMARY = "break a box at random moments and check its promises in every frame"
 EXAMPLE = """\
 example:
   A minute of faults drawn from a seed, on the simulated box:
@@ -46,19 +46,24 @@ class Shrunk:
     n_runs: int
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what the command takes."""
-    parser.add_argument("--rig", default="sim", metavar="NAME|FILE", help="which box (sim)")
-    parser.add_argument("--minutes", type=float, default=MINUTES, metavar="N", help="of the card's clock (1)")
-    parser.add_argument("--seed", type=int, default=SEED, metavar="S", help="what the faults are drawn from (1)")
-    parser.add_argument("--script", type=Path, metavar="FILE", help="do what this file says instead of drawing")
-    parser.add_argument("--out", type=Path, default=OUT, metavar="FOLDER", help=f"for script, log and outcome ({OUT})")
-    parser.add_argument("--tries", type=int, default=TRIES, metavar="N",
-                        help="runs that shrinking a failure may take; 0 does without (40)")  # fmt: skip
-    parser.add_argument("--json", action="store_true", help="print one JSON object at the end and nothing else")
+def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Declare the command."""
+    chaos = commands.add_parser(
+        "chaos", help="break a box at random moments; its promises are checked in every frame", epilog=EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    chaos.add_argument("--rig", required=True, metavar="NAME|FILE", help=f"one of {', '.join(rig_names())}, or a file")
+    chaos.add_argument("--minutes", type=float, default=MINUTES, metavar="N", help="of the card's clock (1)")
+    chaos.add_argument("--seed", type=int, default=SEED, metavar="S", help="what the faults are drawn from (1)")
+    chaos.add_argument("--script", type=Path, metavar="FILE", help="do what this file says instead of drawing")
+    chaos.add_argument("--out", type=Path, default=OUT, metavar="DIR", help=f"for script, log and outcome ({OUT})")
+    chaos.add_argument("--tries", type=int, default=TRIES, metavar="N",
+                       help="runs that shrinking a failure may take; 0 does without (40)")  # fmt: skip
+    chaos.add_argument("--json", action="store_true", help="print one JSON object at the end and nothing else")
+    chaos.set_defaults(act=run)
 
 
-def run(args: argparse.Namespace) -> int:
+def run(options: argparse.Namespace) -> int:
     """Run; return 0 when every promise was kept, else 1.
 
     Raises
@@ -66,47 +71,52 @@ def run(args: argparse.Namespace) -> int:
     HilError
         When there is no such rig or script, or the rig lacks what it takes.
     """
-    if not 0.1 <= args.minutes <= MAX_LENGTH_S / 60.0:
-        raise HilError(f"--minutes {args.minutes}: from 0.1 to {MAX_LENGTH_S / 60.0:.0f}")
-    rig = load_rig(args.rig)
-    given = read_script(args.script) if args.script else None
+    if not 0.1 <= options.minutes <= MAX_LENGTH_S / 60.0:
+        raise HilError(f"--minutes {options.minutes}: from 0.1 to {MAX_LENGTH_S / 60.0:.0f}")
+    rig = load_rig(options.rig)
+    given = read_script(options.script) if options.script else None
     try:
-        args.out.mkdir(parents=True, exist_ok=True)
+        options.out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise HilError(f"{args.out}: {error.strerror}; name a folder with --out") from None
-    with box_of(rig) as box, (args.out / "log.txt").open("w", encoding="utf-8") as log:
+        raise HilError(f"{options.out}: {error.strerror}; name a folder with --out") from None
+    with box_of(rig) as box, (options.out / "log.txt").open("w", encoding="utf-8") as log:
 
         def say(line: str) -> None:
             log.write(line + "\n")
             log.flush()
-            if not args.json:
+            if not options.json:
                 print(line, flush=True)
 
         lacking = box.faults.lacking
-        script = given or draw(args.seed, round(args.minutes * 60.0, 3), box.faults.kinds)
-        (args.out / "script.jsonl").write_text(script.text(), encoding="utf-8")
+        script = given or draw(options.seed, round(options.minutes * 60.0, 3), box.faults.kinds)
+        (options.out / "script.jsonl").write_text(script.text(), encoding="utf-8")
         say(f"rig {rig.name}, seed {script.seed}, {script.length_s:g} s, {len(script.events)} faults: "
-            f"{args.out / 'script.jsonl'}")  # fmt: skip
+            f"{options.out / 'script.jsonl'}")  # fmt: skip
         for kind, reason in lacking.items():
             say(f"without {kind}: {reason}")
         began_s = time.monotonic()
         outcome = Stage(box, script, say=say).perform()
         say(_verdict(outcome, time.monotonic() - began_s, box.audio.sample_rate_hz))
-        (args.out / "outcome.json").write_text(outcome.text() + "\n", encoding="utf-8")
+        (options.out / "outcome.json").write_text(outcome.text() + "\n", encoding="utf-8")
         shrunk = None
-        if outcome.broken and args.tries > 0 and script.events:
-            shrunk = shrink_script(script, outcome, lambda part: Stage(box, part).perform(), max_tries=args.tries, say=say)
-            short = args.out / "short.jsonl"
+        if outcome.broken and options.tries > 0 and script.events:
+            shrunk = shrink_script(script, outcome, partial(_perform, box), max_tries=options.tries, say=say)
+            short = options.out / "short.jsonl"
             short.write_text(shrunk.script.text(), encoding="utf-8")
             say(f"{len(shrunk.script.events)} of {len(script.events)} faults break the same promise, found in "
                 f"{shrunk.n_runs} runs: {short}")  # fmt: skip
             for event in shrunk.script.events:
                 say(f"  {event.line()}")
-            say(f"again: python -m hil_tests chaos --rig {args.rig} --script {short}")
-    if args.json:
+            say(f"again: python -m hil_tests chaos --rig {options.rig} --script {short}")
+    if options.json:
         events = [json.loads(event.line()) for event in shrunk.script.events] if shrunk else None
-        print(json.dumps({**json.loads(outcome.text()), "seed": script.seed, "lacking": dict(lacking), "short": events}))
+        told = {**json.loads(outcome.text()), "seed": script.seed, "lacking": dict(lacking), "short": events}
+        print(json.dumps(told, allow_nan=False))
     return 1 if outcome.broken else 0
+
+
+def _perform(box: Box, script: Script) -> Outcome:
+    return Stage(box, script).perform()
 
 
 def shrink_script(
@@ -134,6 +144,6 @@ def shrink_script(
 
 def _verdict(outcome: Outcome, wall_s: float, rate_hz: int) -> str:
     seconds = outcome.n_frames / rate_hz
-    how = (f"{outcome.n_events} faults in {seconds:.1f} s of sound, {outcome.n_excused_frames / rate_hz:.2f} s of it lost with "
-           f"a reason; slowest restart {outcome.longest_restart_s:.1f} s, {seconds / wall_s:.1f} x real time")  # fmt: skip
+    how = f"{outcome.n_events} faults in {seconds:.1f} s of sound, {outcome.n_excused_frames / rate_hz:.2f} s of it "
+    how += f"lost with a reason; slowest restart {outcome.longest_restart_s:.1f} s, {seconds / wall_s:.1f} x real time"
     return f"BROKEN {outcome.broken.line()}; {how}" if outcome.broken else f"kept: every promise; {how}"

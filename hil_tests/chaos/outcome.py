@@ -61,12 +61,12 @@ class Excuses:
         self._until = 0
 
     def begin(self, fault: str, amount: float) -> None:
-        """A fault begins before the next frame."""
+        """Note that a fault begins before the next frame."""
         if fault in COSTLY and not (fault == "late_wake" and amount <= self._slack_frames):
             self._on.add(fault)
 
     def end(self, fault: str, frame: int, *, n_xruns: int = 1) -> None:
-        """A fault is over before ``frame``; the box recovers from it: from each xrun, which comes at the next period."""
+        """Note that it is over before ``frame``; the box recovers from each xrun, which comes at the next period."""
         if fault in self._on:
             self._on.remove(fault)
             self._until = max(self._until, frame + (1 + 2 * n_xruns) * self._period_frames + self._fade_frames)

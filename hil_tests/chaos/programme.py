@@ -1,8 +1,8 @@
 """What is played to a box in chaos, and what must come back of it: a code on each input, mixed by faders that stand.
 
 Main left is the sum of all channels, each at its own level. So every frame of it shows whether one was lost, repeated
-or changed, and whether a single fader moved by a hundredth of a decibel. The first aux bus carries channel 1 alone: there
-the probe can say what became of a frame.
+or changed, and whether a single fader moved by a hundredth of a decibel. The first aux bus carries channel 1 alone:
+there the probe can say what became of a frame.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class Programme:
         for way in range(most + 1):
             if not len(self.wrong_frames(heard[late:], late - way)):
                 return way
-        raise HilError(f"what comes back is not what was set, at any delay up to {most} frames: a level or a frame is wrong")
+        raise HilError(f"what comes back is not what was set, at any delay up to {most} frames")
 
 
 def what_became(channel_1: NDArray[np.float32], first_frame: int) -> str:

@@ -129,18 +129,20 @@ def read_script(path: Path) -> Script:
             lines = file.read(MAX_FILE_BYTES).splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise HilError(f"{path}: cannot be read: {error}") from None
-    number = 1
+    n_read = 0
     try:
         head = json.loads(lines[0])
         seed, length_s = int(head["seed"]), float(head["length_s"])
         if not STEP_S <= length_s <= MAX_LENGTH_S:
             raise ValueError(f"length_s = {length_s} lies outside {STEP_S} to {MAX_LENGTH_S}")
         events = []
-        for number, line in enumerate(lines[1:], start=2):
+        for line in lines[1:]:
+            n_read += 1
             events.append(_event(json.loads(line), length_s))
     except (ValueError, KeyError, TypeError, IndexError) as error:
         what = f"lacks {error}" if isinstance(error, KeyError) else str(error)
-        raise HilError(f"{path}, line {number}: is no line of a chaos script: {what}; see hil_tests/README.md") from None
+        where = f"{path}, line {n_read + 1}"
+        raise HilError(f"{where}: is no line of a chaos script: {what}; see hil_tests/README.md") from None
     return Script(seed=seed, length_s=length_s, events=tuple(sorted(events, key=lambda event: event.at_s)))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -40,6 +41,6 @@ def shrink(items: Sequence[T], fails: Callable[[tuple[T, ...]], bool], *, max_tr
 def _candidates(items: tuple[T, ...], n_parts: int) -> list[tuple[T, ...]]:
     """Return each of ``n_parts`` parts of about one size, then all but each; with two that is the same."""
     edges = [len(items) * i // n_parts for i in range(n_parts + 1)]
-    spans = list(zip(edges[:-1], edges[1:], strict=True))
+    spans = list(pairwise(edges))
     parts = [items[a:b] for a, b in spans]
     return parts if n_parts == 2 else parts + [items[:a] + items[b:] for a, b in spans]

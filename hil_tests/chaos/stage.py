@@ -10,7 +10,8 @@ from __future__ import annotations
 import json
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,6 +52,15 @@ class _Point:
     number: int
 
 
+@contextmanager
+def _promised(promise: str) -> Iterator[None]:
+    """Take what the rig says of the box inside for a promise that is broken."""
+    try:
+        yield
+    except HilError as error:
+        raise _PromiseError(promise, str(error)) from None
+
+
 class Stage:
     """One performance. Leaves the box as it is then, for who wants to look at it.
 
@@ -79,8 +89,7 @@ class Stage:
         self._place = 0  # of the code; begins again after each look
         self._n_excused = self._n_done = 0
         self._on: set[str] = set()
-        self._is_shaken = False  # something was killed, and the box not waited for yet
-        self._shaken: set[str] = set()
+        self._shaken: set[str] = set()  # what was killed, and the box not waited for yet
         self._longest_s = 0.0
         self._starts = {"engine": 1, "control": 1}  # since the power came
         self._had_memory_short = False
@@ -88,15 +97,19 @@ class Stage:
         self._kept: deque[NDArray[np.float32]] = deque(maxlen=KEPT_BLOCKS)
 
     def perform(self) -> Outcome:
-        """Do it all; end with the first promise that is broken."""
+        """Do it all; end with the first promise that is broken.
+
+        Raises
+        ------
+        HilError
+            When the rig itself fails.
+        """
         broken = None
         try:
             self._set_up()
             self._play_through()
         except _PromiseError as error:
             broken = Broken(promise=error.promise, at_s=round(self._frame / self._rate_hz, 3), words=str(error))
-        except HilError as error:  # the box is not there any more, or not as it was
-            broken = Broken(promise="engine", at_s=round(self._frame / self._rate_hz, 3), words=str(error))
         finally:
             for fault in sorted(self._on - {"brown_out"}):
                 self._box.faults.end(fault)
@@ -113,10 +126,11 @@ class Stage:
         box.configure(EVENHAND_CONTROL_OPTIONS=STILL)
         box.put(self._programme.scene().encode(), RESTORED)
         box.power_on()
-        box.wait_until_up()
+        with _promised("engine"):
+            box.wait_until_up()
         box.pass_time(SETTLE_S)
-        most = box.board.budget.max_round_trip_frames
-        self._way = self._programme.way_frames(self._heard_main, most)
+        with _promised("sound"):
+            self._way = self._programme.way_frames(self._heard_main, box.board.budget.max_round_trip_frames)
         self._look()
 
     def _play_through(self) -> None:
@@ -153,7 +167,8 @@ class Stage:
         fault = event.fault
         self._say(f"{event.at_s:9.2f} s  {fault} {event.amount:g}" + (f" for {event.for_s:g} s" if event.for_s else ""))
         self._n_done += 1
-        if not self._box.has_power or fault in self._on:  # after shrinking a script may ask for that
+        is_away = bool(self._shaken) and fault.endswith(("_killed", "_stopped"))  # it may still wait for the disk
+        if not self._box.has_power or fault in self._on or is_away:
             return
         self._excuses.begin(fault, event.amount)
         if event.for_s:
@@ -172,7 +187,8 @@ class Stage:
         if fault not in self._on:
             return
         began_s = time.monotonic()
-        self._box.faults.end(fault)
+        with _promised("engine"):
+            self._box.faults.end(fault)
         self._on.remove(fault)
         if fault == "brown_out":
             self._longest_s = max(self._longest_s, time.monotonic() - began_s)
@@ -189,7 +205,8 @@ class Stage:
         if not self._shaken or "disk_stuck" in self._on or not self._box.has_power:
             return
         began_s = time.monotonic()
-        self._box.wait_until_up()
+        with _promised("engine"):
+            self._box.wait_until_up()
         self._longest_s = max(self._longest_s, time.monotonic() - began_s)
         for fault in self._shaken:
             self._excuses.end(fault, self._frame)
@@ -203,7 +220,8 @@ class Stage:
             heard = self._heard(self._programme.played(self._place, n_frames))
             self._kept.append(heard[:, self._aux])
             n_early = min(n_frames, max(0, self._way - self._place))  # still what was before the code
-            wrong = n_early + self._programme.wrong_frames(heard[n_early:, self._main], self._place + n_early - self._way)
+            main = heard[n_early:, self._main]
+            wrong = n_early + self._programme.wrong_frames(main, self._place + n_early - self._way)
             first = self._excuses.first_unexplained(self._frame + wrong)
             self._frame += n_frames
             self._place += n_frames
@@ -221,7 +239,8 @@ class Stage:
         raise _PromiseError("sound", f"{where} is wrong, and {n_wrong} in all of its block, {on}; {seen}")
 
     def _heard(self, sound: NDArray[np.float32]) -> NDArray[np.float32]:
-        return np.concatenate([part.sound for part in self._port.stream([sound])])
+        with _promised("engine"):
+            return np.concatenate([part.sound for part in self._port.stream([sound])])
 
     def _heard_main(self, sound: NDArray[np.float32]) -> NDArray[np.float32]:
         return self._heard(sound)[:, self._main]
@@ -231,7 +250,8 @@ class Stage:
     def _look(self) -> None:
         """Ask the box how it is. Its clock goes on meanwhile over silence, so the code begins again."""
         for service, name in PROCESSES.items():
-            told = self._box.run(RSS.format(name=name)).split()
+            with _promised("engine"):
+                told = self._box.run(RSS.format(name=name)).split()
             kb = int(told[1])
             self._first_kb.setdefault(service, kb)
             if kb - self._first_kb[service] > MAX_GROWTH_KB[service]:

@@ -17,6 +17,7 @@ SIZE_MIB = 2048  # sparse: only what is written takes memory
 BLOCK_BYTES = 512
 BAD_BYTE = 0xFF  # what an erased cell of flash reads; in no text
 FILLER = "filled"
+MARGIN_KIB, CHUNK_BYTES = 4096, 16384
 
 
 # Both end what they did when their standard input ends: when they are told to, and when we are no more.
@@ -76,9 +77,16 @@ class DataDisk:
         filler = self._place / FILLER
         with self._for_us():
             filler.unlink(missing_ok=True)
-            room_kib = shutil.disk_usage(self._place).free // 1024 - int(left_mib * 1024)
+            room_kib = self._room_kib(left_mib) - MARGIN_KIB  # the file's own table of blocks takes room as well
             if room_kib > 0:
                 _call("fallocate", "-l", f"{room_kib}KiB", str(filler))
+            with filler.open("ab") as file, suppress(OSError):
+                while self._room_kib(left_mib) > 0:
+                    file.write(bytes(CHUNK_BYTES))
+                    file.flush()
+
+    def _room_kib(self, left_mib: float) -> int:
+        return shutil.disk_usage(self._place).free // 1024 - int(left_mib * 1024)
 
     def empty(self) -> None:
         """Give the room back."""

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.fft import next_fast_len
 
 from .errors import ProbeError, checked
 from .levels import ratio_db
@@ -63,16 +64,16 @@ class Arrival:
         """Return it in one line."""
         sign = {1: "normal", -1: "inverted", 0: "polarity unclear"}[self.polarity]
         return (
-            f"{self.where}: {self.latency_frames} frames ({self.latency_ms:.2f} ms; fine {self.fine_latency_frames:.2f}), "
-            f"{self.gain_db:+.2f} dB, {sign}"
+            f"{self.where}: {self.latency_frames} frames ({self.latency_ms:.2f} ms; "
+            f"fine {self.fine_latency_frames:.2f}), {self.gain_db:+z.2f} dB, {sign}"
         )
 
 
 def impulse_response(
-    played: NDArray[np.float64], recorded: NDArray[np.float64], *, regularisation: float
+    played: NDArray[np.floating], recorded: NDArray[np.floating], *, regularisation: float
 ) -> NDArray[np.float64]:
-    """Return the response by division of spectra; negative lags at its end. ``(len(played) + len(recorded),)``."""
-    n = len(played) + len(recorded)
+    """Return the response by division of spectra; negative lags at its end."""
+    n = int(next_fast_len(len(played) + len(recorded), real=True))
     spectrum = np.fft.rfft(played, n)
     power = np.square(np.abs(spectrum))
     across = np.fft.rfft(recorded, n) * np.conj(spectrum)
@@ -144,14 +145,16 @@ def _polarity(response: NDArray[np.float64], peak: int, near: int) -> int:
 
 
 def _gain_db(signal: NDArray[np.float64], response: NDArray[np.float64], peak: int, near: int) -> float:
-    """Return the gain over the band of the signal: the power that 4 ms of response explain, without the noise."""
-    taps = np.zeros(len(response))
-    around = slice(max(0, peak - near), peak + near + 1)
-    taps[around] = response[around]
+    """Return the gain over the band of the signal: what 4 ms of response explain, in relation to those of a wire."""
     power = np.square(np.abs(np.fft.rfft(signal, len(response))))
-    # The regularisation takes the same from a path of gain 1.
-    lost = float(np.sum(power * np.square(power / (power + _REGULARISATION * np.mean(power)))))
-    return ratio_db(float(np.sum(power * np.square(np.abs(np.fft.rfft(taps))))), lost)
+    wire = np.fft.irfft(power / (power + _REGULARISATION * np.mean(power)), len(response))
+    around = np.arange(-near, near + 1)
+
+    def came(taps: NDArray[np.float64], at: int) -> float:
+        spectrum = np.fft.rfft(np.take(taps, at + around, mode="wrap"), len(response))
+        return float(np.sum(power * np.square(np.abs(spectrum))))
+
+    return ratio_db(came(response, peak), came(np.asarray(wire), 0))
 
 
 def _between_frames(response: NDArray[np.float64], peak: int) -> float:

@@ -25,22 +25,20 @@ class ChannelMap:
     ----------
     arrivals
         ``arrivals[output]`` maps the inputs on which this output came back to how it did.
+    expected
+        The inputs on which each output should come back.
     """
 
     NAME: ClassVar[str] = "channel_map"
 
     n_inputs: int
     arrivals: tuple[dict[int, Arrival], ...]
+    expected: tuple[tuple[int, ...], ...]
 
     @property
     def inputs(self) -> tuple[tuple[int, ...], ...]:
         """Return the inputs of each output."""
         return tuple(tuple(sorted(found)) for found in self.arrivals)
-
-    @property
-    def is_straight(self) -> bool:
-        """Return whether output n comes back on input n and nowhere else."""
-        return self.inputs == tuple((ch,) for ch in range(len(self.arrivals)))
 
     def figures(self) -> dict[str, float]:
         """Return what limits may be set on."""
@@ -49,19 +47,21 @@ class ChannelMap:
         latencies = [a.latency_frames for a in found] or [0]
         return {
             "n_silent": sum(not arrivals for arrivals in self.arrivals),
-            "n_elsewhere": sum(ins not in ((), (ch,)) for ch, ins in enumerate(self.inputs)),
+            "n_elsewhere": sum(ins not in ((), want) for ins, want in zip(self.inputs, self.expected, strict=True)),
             "n_inverted": sum(a.polarity < 0 for a in found),
             "gain_spread_db": max(gains) - min(gains),
             "latency_spread_frames": max(latencies) - min(latencies),
         }
 
     def line(self) -> str:
-        """Return it in one line; what is not straight, by name."""
+        """Return it in one line; what is not where it should be, by number."""
         odd = [
-            f"{ch} > {','.join(map(str, ins)) or 'nowhere'}" for ch, ins in enumerate(self.inputs) if ins != (ch,)
+            f"{ch} > {','.join(map(str, ins)) or 'nowhere'}"
+            for ch, (ins, want) in enumerate(zip(self.inputs, self.expected, strict=True))
+            if ins != want
         ]
         odd += [f"{ch} inverted on {i}" for ch, at in enumerate(self.arrivals) for i, a in at.items() if a.polarity < 0]
-        return f"{len(self.arrivals)} outputs: " + ("each on its input" if not odd else "; ".join(odd))
+        return f"{len(self.arrivals)} channels: " + ("; ".join(odd) or "each where it should be, and upright")
 
 
 def map_signals(n_outputs: int, sample_rate_hz: float, *, peak_dbfs: float = PEAK_DBFS) -> NDArray[np.float64]:
@@ -73,13 +73,21 @@ def map_signals(n_outputs: int, sample_rate_hz: float, *, peak_dbfs: float = PEA
     return frames
 
 
-def measure_map(recorded: NDArray[np.floating], n_outputs: int, sample_rate_hz: float) -> ChannelMap:
+def measure_map(
+    recorded: NDArray[np.floating],
+    n_outputs: int,
+    sample_rate_hz: float,
+    *,
+    expected: tuple[tuple[int, ...], ...] | None = None,
+) -> ChannelMap:
     """Read a recording of `map_signals`.
 
     Parameters
     ----------
     recorded
         ``(n_frames, n_inputs)``; not shorter than what was played.
+    expected
+        The inputs of each output; left out, output n belongs on input n alone.
 
     Raises
     ------
@@ -94,7 +102,9 @@ def measure_map(recorded: NDArray[np.floating], n_outputs: int, sample_rate_hz: 
     arrivals = tuple(_arrivals(burst, turn, sample_rate_hz) for turn in turns)
     if not any(arrivals):
         raise ProbeError(f"nothing came back on any of {recorded.shape[1]} inputs; check cables, mutes and the card")
-    return ChannelMap(n_inputs=recorded.shape[1], arrivals=arrivals)
+    return ChannelMap(
+        n_inputs=recorded.shape[1], arrivals=arrivals, expected=expected or tuple((ch,) for ch in range(n_outputs))
+    )
 
 
 def _step(sample_rate_hz: float) -> int:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import ProbeError
-from .levels import ratio_db
+from .levels import SILENCE_DBFS, ratio_db
 from .signals import PEAK_DBFS, multitone
 
 TONES_HZ = (100.0, 1000.0, 10000.0)
@@ -17,6 +17,7 @@ _PERIOD_S = 0.25
 _LEAD_S = 0.1  # until the tones stand
 _BESIDE = 8  # bins on each side of a tone that say how much noise it holds
 MIN_TONE_OVER_NOISE_DB = 20.0
+_CHANCE_DB = 10.0  # one bin of noise in 22,000 stands higher over their mean
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +43,7 @@ class Crosstalk:
     def worst(self) -> tuple[int, int, float]:
         """Return output, input and dB of the worst; -200 where there is one input only."""
         others = self.crosstalk_db.copy()
-        others[np.arange(len(others)), self.own_input] = -200.0
+        others[np.arange(len(others)), self.own_input] = SILENCE_DBFS
         out, into = np.unravel_index(int(np.argmax(others)), others.shape)
         return int(out), int(into), float(others[out, into])
 
@@ -53,8 +54,10 @@ class Crosstalk:
     def line(self) -> str:
         """Return it in one line."""
         out, into, worst_db = self.worst()
-        bound = "at most " if worst_db <= self.floor_db[out, into] + 3.0 else ""
-        return f"crosstalk: worst {bound}{worst_db:.1f} dB, output {out} on input {into}"
+        if worst_db <= SILENCE_DBFS:
+            return "crosstalk: none at all"
+        bound = "at most " if worst_db <= self.floor_db[out, into] + _CHANCE_DB else ""
+        return f"crosstalk: worst {bound}{worst_db:.1f} dB, from {out} into {into}"
 
 
 def crosstalk_signals(n_outputs: int, sample_rate_hz: float, *, peak_dbfs: float = PEAK_DBFS) -> NDArray[np.float64]:
@@ -106,7 +109,9 @@ def _matrix(tones: NDArray[np.float64], noise: NDArray[np.float64]) -> Crosstalk
     crosstalk_db, floor_db = (np.zeros((len(tones), tones.shape[2])) for _ in range(2))
     for out, into in enumerate(own):
         reference = tones[out, :, into]
-        over_db = min(ratio_db(float(t), max(float(n), 1e-30)) for t, n in zip(reference, noise[out, :, into], strict=True))
+        over_db = min(
+            ratio_db(float(t), max(float(n), 1e-30)) for t, n in zip(reference, noise[out, :, into], strict=True)
+        )
         if over_db < MIN_TONE_OVER_NOISE_DB:
             raise ProbeError(f"output {out} came back on no input; check its cable, mute and level")
         for ch in range(tones.shape[2]):

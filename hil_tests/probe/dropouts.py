@@ -1,7 +1,8 @@
 """Reads the coded signal: each frame that was lost, repeated, zeroed or altered, with its place. Streams, keeps little.
 
 For paths of flat gain, anything from -20 to +20 dB and of either sign: filters and compressors are refused, not guessed
-at. Noise must lie 36 dB under the signal; then one frame in an hour stands out. Two faults within 64 frames are told as one.
+at. Noise must lie 36 dB under the signal; then one frame in an hour stands out. Two faults within 64 frames are told
+as one.
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ MAX_SLIPS_KEPT = 1000
 MAX_AWAY_FRAMES = 480000  # of silence, or of what is no code, between two stretches of it
 _PIECES = (16384, 256)  # what a steady gain fits, and what a gliding one does
 _TOLERANCE_LIN = 0.5 / N_STEPS
-_MIN_FIT = 0.95  # of the frames of a lock
+_MIN_FIT = 0.95  # of the frames of a lock, and all of the first four: nothing of what went before is taken for code
+_N_LEAD = 4
+_SEARCH_FRAMES = (128, 4096)  # at first, and then: mostly the code goes on at once
 _JUMP_DB = 0.2
 KINDS = ("lost", "repeated", "inserted", "zeroed", "altered", "jumped")
 
@@ -138,24 +141,33 @@ class DropoutFinder:
             bad = self._at + len(self._held) + int(np.argmin(np.isfinite(new)))
             raise ProbeError(f"{self._where}: frame {bad} is not a number")
         self._held = np.concatenate([self._held, new])
-        self._read(is_end=False)
+        self._read()
 
-    def finish(self) -> Dropouts:
+    def finish(self, *, is_to_the_end: bool = False) -> Dropouts:
         """Return what was found.
+
+        Parameters
+        ----------
+        is_to_the_end
+            The signal was played until the recording ended: silence at its end is a dropout, and not the end.
 
         Raises
         ------
         ProbeError
             When the code never came, or there is too much noise to tell.
         """
-        self._read(is_end=True)
+        self._read()
+        if self._place >= 0 and len(self._held):
+            self._explain_end(is_to_the_end=is_to_the_end)
         if self._place < 0:
             raise ProbeError(f"nothing came back on {self._where}: no coded signal in {self._at + len(self._held)} "
                              "frames; check patch and level, and that the path has no filter or dynamics")  # fmt: skip
         over_db = ratio_db(self._signal_power, max(self._noise_power, 1e-30))
         if self._n_slips and over_db < MIN_SIGNAL_OVER_NOISE_DB:
-            raise ProbeError(f"{self._where}: noise lies only {over_db:.0f} dB under the coded signal; dropouts cannot be "
-                             f"told from it, {MIN_SIGNAL_OVER_NOISE_DB:.0f} are needed; raise the level")  # fmt: skip
+            raise ProbeError(
+                f"{self._where}: noise lies only {over_db:.0f} dB under the coded signal; dropouts cannot be told from "
+                f"it, {MIN_SIGNAL_OVER_NOISE_DB:.0f} are needed; raise the level"
+            )
         return Dropouts(
             where=self._where, first_frame=self._first, n_frames=self._end - self._first,
             gain_db=ratio_db(self._gain**2, PEAK_LIN**2), signal_over_noise_db=over_db, n_slips=self._n_slips,
@@ -164,7 +176,7 @@ class DropoutFinder:
 
     # ----------------------------------------------------------------------------------------------------- reading
 
-    def _read(self, *, is_end: bool) -> None:
+    def _read(self) -> None:
         if self._place < 0:
             lock = self._search()
             if lock is None:
@@ -172,10 +184,8 @@ class DropoutFinder:
                 return
             self._gain = lock.gain
             self._take(lock.offset, lock.place)
-            n_before = self._n_off(lock)  # a lock forgives a few; the code has not begun there
-            self._take(n_before, lock.place + n_before)
             self._first = self._end = self._at
-        while len(self._held) and self._follow() and self._explain(is_end=is_end):
+        while len(self._held) and self._follow() and self._explain():
             pass
 
     def _follow(self) -> bool:
@@ -184,7 +194,7 @@ class DropoutFinder:
             for size in _PIECES:
                 piece = self._held[:size]
                 expected = _expected(self._place, len(piece))
-                is_off = np.abs(piece - self._gain * expected) > abs(self._gain) * _TOLERANCE_LIN
+                is_off = ~_is_near(piece, self._gain, expected)
                 if not is_off.any():
                     break
             n_good = int(np.argmax(is_off)) if is_off.any() else len(piece)
@@ -203,26 +213,22 @@ class DropoutFinder:
         self._noise_power += float(np.sum(np.square(frames - self._gain * expected)))
 
     def _take(self, n: int, place: int) -> None:
-        self._past = np.concatenate([self._past, self._held[:n]])[-LOCK_FRAMES:]
+        self._past = np.concatenate([self._past, self._held[max(0, n - LOCK_FRAMES) : n]])[-LOCK_FRAMES:]
         self._held, self._at, self._place = self._held[n:], self._at + n, place % PERIOD_FRAMES
         self._n_searched = 0
 
     # ------------------------------------------------------------------------------------------------- explaining
 
-    def _explain(self, *, is_end: bool) -> bool:
+    def _explain(self) -> bool:
         """Say what is wrong at the head of what is held, and go on after it; False where more must come first."""
         lock = self._search()
         if lock is None:
             if len(self._held) > MAX_AWAY_FRAMES:
                 raise ProbeError(f"{self._where}: from frame {self._at} on the coded signal is away for "
                                  f"{len(self._held)} frames; unplugged, muted, or another signal")  # fmt: skip
-            if is_end:
-                self._explain_end()
             return False
         n_bad, slip = lock.offset, _signed(lock.place - self._place - lock.offset)
         self._tell_jump(lock)
-        if n_bad == 0 and slip == 0:
-            n_bad = self._n_off(lock)
         n_extra = max(0, -slip)
         if n_replaced := max(0, n_bad - n_extra):
             self._tell(self._kind_of(n_bad), 0, n_replaced)
@@ -236,13 +242,15 @@ class DropoutFinder:
         self._end = self._at
         return True
 
-    def _explain_end(self) -> None:
-        """Tell the rest that is too short for a lock; silence is the end of the signal."""
+    def _explain_end(self, *, is_to_the_end: bool) -> None:
+        """Tell the rest that is too short for a lock; silence may be the end of the signal."""
         is_silent = np.abs(self._held) <= abs(self._gain) * _TOLERANCE_LIN
-        n = len(self._held) if not is_silent.any() else int(len(self._held) - np.argmin(is_silent[::-1]))
-        if is_silent.all():
-            return
-        self._tell("altered", 0, n)
+        if is_to_the_end:
+            n = len(self._held)
+        else:
+            n = 0 if is_silent.all() else int(len(self._held) - np.argmin(is_silent[::-1]))
+        if n:
+            self._tell(self._kind_of(n), 0, n)
         self._end = self._at + n
 
     def _tell(self, kind: str, offset: int, n_frames: int, *, n_unsure: int = 0) -> None:
@@ -260,41 +268,28 @@ class DropoutFinder:
         n_silent = np.count_nonzero(np.abs(self._held[:n_bad]) <= abs(self._gain) * _TOLERANCE_LIN)
         return "zeroed" if 2 * n_silent > n_bad else "altered"
 
-    def _n_off(self, lock: _Lock) -> int:
-        """Return how many frames at the head, where the lock is, are off while the rest is in place."""
-        expected = _expected(lock.place, LOCK_FRAMES)
-        is_off = np.abs(self._held[:LOCK_FRAMES] - lock.gain * expected) > abs(lock.gain) * _TOLERANCE_LIN
-        return int(np.argmin(is_off))
-
     def _n_both(self, lock: _Lock) -> int:
         """Return how many frames before the head would fit the new place as well."""
         n = len(self._past)
         expected = _expected(lock.place - n, n)
-        fits = np.abs(self._past - lock.gain * expected) <= abs(lock.gain) * _TOLERANCE_LIN
+        fits = _is_near(self._past, lock.gain, expected)
         return n if fits.all() else int(np.argmin(fits[::-1]))
 
     # --------------------------------------------------------------------------------------------------- searching
 
     def _search(self) -> _Lock | None:
         """Return the first place in what is held from which the code goes on."""
-        base = self._n_searched
-        frames = self._held[base:]
-        n = len(frames) - LOCK_FRAMES + 1
-        if n <= 0:
-            return None
-        found: list[_Lock] = []
-        for sign in (1.0, -1.0):
-            place = places_of(sign * frames).astype(np.int64)
-            goes_on = place[:n] >= 0
-            for ahead in (N_BITS, 2 * N_BITS):
-                goes_on &= (place[ahead : ahead + n] - place[:n] - ahead) % PERIOD_FRAMES == 0
-            for offset in np.flatnonzero(goes_on):
-                if (gain := _fit(frames[offset : offset + LOCK_FRAMES], int(place[offset]))) != 0.0:
-                    found.append(_Lock(base + int(offset), int(place[offset]), gain))
-                    break
-        if not found:
-            self._n_searched = base + n
-        return min(found, key=lambda lock: lock.offset, default=None)
+        while (n := min(_SEARCH_FRAMES[self._n_searched > 0], self._n_searchable())) > 0:
+            frames = self._held[self._n_searched : self._n_searched + n + LOCK_FRAMES - 1]
+            locks = [lock for sign in (1.0, -1.0) if (lock := _first_lock(frames, sign)) is not None]
+            if locks:
+                first = min(locks, key=lambda lock: lock.offset)
+                return _Lock(self._n_searched + first.offset, first.place, first.gain)
+            self._n_searched += n
+        return None
+
+    def _n_searchable(self) -> int:
+        return len(self._held) - self._n_searched - LOCK_FRAMES + 1
 
     def _forget_what_is_no_code(self) -> None:
         n = self._n_searched
@@ -308,15 +303,32 @@ def _expected(place: int, n: int) -> NDArray[np.float64]:
     return np.take(code(), np.arange(first, first + n), mode="wrap").astype(np.float64)
 
 
+def _first_lock(frames: NDArray[np.float64], sign: float) -> _Lock | None:
+    place, n = places_of(sign * frames).astype(np.int64), len(frames) - LOCK_FRAMES + 1
+    goes_on = place[:n] >= 0
+    for ahead in (N_BITS, 2 * N_BITS):
+        goes_on &= (place[ahead : ahead + n] - place[:n] - ahead) % PERIOD_FRAMES == 0
+    for offset in np.flatnonzero(goes_on):
+        if (gain := _fit(frames[offset : offset + LOCK_FRAMES], int(place[offset]))) != 0.0:
+            return _Lock(int(offset), int(place[offset]), gain)
+    return None
+
+
 def _fit(frames: NDArray[np.float64], place: int) -> float:
     """Return the gain with which frames are the code at a place; 0 where they are not."""
     expected = _expected(place, len(frames))
     gain = float(np.median(frames / expected))
-    is_near = np.abs(frames - gain * expected) <= abs(gain) * _TOLERANCE_LIN
+    is_near = _is_near(frames, gain, expected)
     if gain == 0.0 or np.mean(is_near) < _MIN_FIT:
         return 0.0
     good, ideal = frames[is_near], expected[is_near]
-    return float(good @ ideal) / float(ideal @ ideal)
+    gain = float(good @ ideal) / float(ideal @ ideal)
+    is_near = _is_near(frames, gain, expected)
+    return gain if np.mean(is_near) >= _MIN_FIT and is_near[:_N_LEAD].all() else 0.0
+
+
+def _is_near(frames: NDArray[np.float64], gain: float, expected: NDArray[np.float64]) -> NDArray[np.bool_]:
+    return np.asarray(np.abs(frames - gain * expected) <= abs(gain) * _TOLERANCE_LIN)
 
 
 def _signed(slip: int) -> int:

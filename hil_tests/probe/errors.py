@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from host_tools.errors import HostError
+from hil_tests.errors import HilError
 
 
-class ProbeError(HostError):
+class ProbeError(HilError):
     """The figure cannot be told from this recording; says which input, why and what to try."""
 
 

@@ -29,7 +29,8 @@ def bits() -> NDArray[np.uint8]:
     done = N_BITS
     while done < PERIOD_FRAMES:  # as many at once as are known
         n = min(N_BITS - _TAP, PERIOD_FRAMES - done)
-        out[done : done + n] = out[done - N_BITS : done - N_BITS + n] ^ out[done - N_BITS + _TAP : done - N_BITS + _TAP + n]
+        last = out[done - N_BITS : done]
+        out[done : done + n] = last[:n] ^ last[_TAP : _TAP + n]
         done += n
     return out
 

@@ -55,7 +55,9 @@ class Verdict:
 
     def line(self) -> str:
         """Return it in one line."""
-        return f"{'held' if self.is_held else 'BROKEN'}: {self.limit.result} {self.limit.text()}; it is {self.value:.6g}"
+        return (
+            f"{'held' if self.is_held else 'BROKEN'}: {self.limit.result} {self.limit.text()}; it is {self.value:.6g}"
+        )
 
 
 def load_limits(path: Path) -> tuple[Limit, ...]:
@@ -109,7 +111,9 @@ def judge(results: Iterable[Result], limits: Iterable[Limit]) -> tuple[Verdict, 
             raise ProbeError(f"limit on {limit.result}: nothing of it was measured;{_near(limit.result, by_name)}")
         for figures in by_name[limit.result]:
             if limit.figure not in figures:
-                raise ProbeError(f"limit on {limit.result}.{limit.figure}: no such figure;{_near(limit.figure, figures)}")
+                raise ProbeError(
+                    f"limit on {limit.result}.{limit.figure}: no such figure;{_near(limit.figure, figures)}"
+                )
             value = figures[limit.figure]
             verdicts.append(Verdict(limit=limit, value=value, is_held=limit.holds(value)))
     return tuple(verdicts)

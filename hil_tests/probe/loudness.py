@@ -44,7 +44,9 @@ def measure_loudness(recorded: NDArray[np.floating], sample_rate_hz: int, *, whe
     """
     frames = np.asarray(recorded, dtype=np.float64)
     if len(frames) < _BLOCK_S * sample_rate_hz:
-        raise ProbeError(f"{where}: {len(frames) / sample_rate_hz:.2f} s are too short for loudness; record 0.4 s or more")
+        raise ProbeError(
+            f"{where}: {len(frames) / sample_rate_hz:.2f} s are too short for loudness; record 0.4 s or more"
+        )
     if not np.isfinite(frames).all():
         raise ProbeError(f"{where}: holds frames that are not numbers")
     peak = float(np.max(np.abs(frames)))

@@ -54,8 +54,8 @@ class Response:
         """Return it in one line."""
         f = self.figures()
         return (
-            f"{self.where}: {f['at_1khz_db']:+.2f} dB at 1 kHz, {f['below_1khz_level_db']:+.2f} to "
-            f"{f['above_1khz_level_db']:+.2f} dB from {self.freq_hz[0]:.0f} Hz to {self.freq_hz[-1]:.0f} Hz, "
+            f"{self.where}: {f['at_1khz_db']:+z.2f} dB at 1 kHz, {f['below_1khz_level_db']:+z.2f} to "
+            f"{f['above_1khz_level_db']:+z.2f} dB from {self.freq_hz[0]:.0f} Hz to {self.freq_hz[-1]:.0f} Hz, "
             f"sure within {f['worst_uncertainty_db']:.3f} dB"
         )
 

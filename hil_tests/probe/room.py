@@ -11,10 +11,12 @@ from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.signal import lfilter
 
 from .errors import ProbeError
 
 SPEED_OF_SOUND_M_S = 343.0
+TREBLE_HZ = 4000.0  # air, seats and loudspeaker take what is diffuse above by 6 dB an octave
 MIN_HZ = 50.0  # a loudspeaker and a microphone in a room give no loop below
 _OVERSAMPLING = 4  # of the spectrum: crossings of the real axis are not missed
 
@@ -35,6 +37,7 @@ class Room:
         at = round(self.distance_m / SPEED_OF_SOUND_M_S * sample_rate_hz)
         time = np.arange(n) / sample_rate_hz
         tail = np.random.default_rng(self.seed).standard_normal(n) * np.exp(-6.91 * time / self.reverberation_s)
+        tail = lfilter([1.0 - (pole := np.exp(-2 * np.pi * TREBLE_HZ / sample_rate_hz))], [1.0, -pole], tail)
         frames = np.zeros(at + n)
         frames[at:] = tail * np.sqrt(1.0 / np.sum(np.square(tail))) / self.critical_distance_m
         frames[at] += 1.0 / self.distance_m * 10.0 ** (-self.rejection_db / 20.0)
@@ -57,7 +60,7 @@ class FeedbackMargin:
 
     def line(self) -> str:
         """Return it in one line."""
-        return f"{self.where}: simulated room rings at {self.max_gain_db:+.1f} dB, first at {self.ringing_hz:.0f} Hz"
+        return f"{self.where}: simulated room rings at {self.max_gain_db:+z.1f} dB, first at {self.ringing_hz:.0f} Hz"
 
 
 def feedback_margin(

@@ -56,15 +56,9 @@ def sweep(
     return gain_lin(peak_dbfs) * frames
 
 
-def tone_bins(
-    n_frames: int, sample_rate_hz: float, n_tones: int, low_hz: float, high_hz: float, *, share: tuple[int, int] = (0, 1)
-) -> NDArray[np.int64]:
-    """Return odd bins of a period of ``n_frames``, spread by equal ratios; second-order products fall on even ones.
-
-    ``share``, which of how many, gives disjoint bins to signals that sound together.
-    """
-    ours, n_shares = share
-    wanted = np.geomspace(low_hz, high_hz, n_tones * n_shares)[ours::n_shares] * n_frames / sample_rate_hz
+def tone_bins(n_frames: int, sample_rate_hz: float, n_tones: int, low_hz: float, high_hz: float) -> NDArray[np.int64]:
+    """Return odd bins of a period of ``n_frames``, spread by equal ratios; second-order products fall on even ones."""
+    wanted = np.geomspace(low_hz, high_hz, n_tones) * n_frames / sample_rate_hz
     bins = 2 * np.floor(wanted / 2).astype(np.int64) + 1
     return np.unique(bins[bins < n_frames // 2])
 

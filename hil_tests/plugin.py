@@ -1,4 +1,7 @@
-"""The plug-in of a bench: which rigs a test runs on, its box, and a report with the evidence of what failed."""
+"""The pytest plug-in of a bench: which rigs a test runs on, its box, and a report with the evidence of what failed.
+
+``pyproject.toml`` names it: a ``conftest.py`` in this folder would be read too late for its options.
+"""
 
 from __future__ import annotations
 
@@ -21,9 +24,10 @@ NO_RIG = "no rig; name one with --rig sim"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Declare ``--rig`` and ``--hil-report``."""
+    """Declare ``--rig``, ``--only-rigs`` and ``--hil-report``."""
     group = parser.getgroup("hil", "hardware in the loop")
     group.addoption("--rig", action="append", default=[], metavar="NAME|FILE", help="run what needs a rig on this one")
+    group.addoption("--only-rigs", action="store_true", help="leave out what needs no rig")
     group.addoption("--hil-report", type=Path, metavar="FILE", help="write an HTML page of the tests on rigs")
 
 
@@ -47,6 +51,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     rigs = [_param(rig, needs) for rig in metafunc.config.stash[RIGS]]
     none = pytest.param(None, id="no_rig", marks=pytest.mark.skip(reason=NO_RIG))
     metafunc.parametrize("strategy", rigs or [none], indirect=True, scope="session")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what needs no rig, where that was asked for."""
+    if config.getoption("--only-rigs"):
+        items[:] = [item for item in items if "strategy" in getattr(item, "fixturenames", ())]
 
 
 def needed(item: Any) -> tuple[str, ...]:
