@@ -58,6 +58,7 @@ class Excuses:
         self._period_frames, self._fade_frames = period_frames, round(FADE_S * sample_rate_hz)
         self._slack_frames = slack_frames
         self._on: set[str] = set()
+        self._n_xruns = 0  # to come, while a fault is on
         self._until = 0
 
     def begin(self, fault: str, amount: float) -> None:
@@ -67,9 +68,13 @@ class Excuses:
 
     def end(self, fault: str, frame: int, *, n_xruns: int = 1) -> None:
         """Note that it is over before ``frame``; the box recovers from each xrun, which comes at the next period."""
-        if fault in self._on:
-            self._on.remove(fault)
-            self._until = max(self._until, frame + (1 + 2 * n_xruns) * self._period_frames + self._fade_frames)
+        if fault not in self._on:
+            return
+        self._on.remove(fault)
+        self._n_xruns += n_xruns
+        if not self._on:  # what broke a stream that was not there breaks it when it is back
+            self._until = max(self._until, frame + (1 + 2 * self._n_xruns) * self._period_frames + self._fade_frames)
+            self._n_xruns = 0
 
     def first_unexplained(self, bad_frames: NDArray) -> int | None:
         """Return the first of frames, in order and of now, that nothing explains."""

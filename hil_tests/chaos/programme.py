@@ -21,6 +21,7 @@ from hil_tests.scene import Value, scene_toml
 SHIFT_FRAMES = 100003  # between the codes of two channels: no two are alike for long
 MAX_BLOCK_FRAMES = 48000
 TOLERANCE_LIN = 1e-5  # sums of float32; a fader that moves 0.01 dB changes ten times as much
+MOVED_DB = 0.001
 FIRST_FADER_DB, STEP_DB, N_STEPS = -6.0, -1.0, 12
 LISTEN_FRAMES = 24000  # to find the way through the box
 
@@ -52,6 +53,16 @@ class Programme:
     def wrong_frames(self, heard: NDArray[np.float32], place: int) -> NDArray[np.intp]:
         """Return which frames of main left are not the expected ones from ``place`` on."""
         return np.flatnonzero(~(np.abs(heard - self.expected(place, len(heard))) <= TOLERANCE_LIN))
+
+    def moved(self, heard: NDArray[np.float32], place: int) -> list[str]:
+        """Return which faders stand elsewhere, when it is all that differs: nothing where frames are wrong too."""
+        played = self.played(place, len(heard))
+        gain_lin = np.linalg.lstsq(played, heard, rcond=None)[0]
+        if np.abs(heard - played @ gain_lin).max() > TOLERANCE_LIN:
+            return []
+        got_db = 20.0 * np.log10(np.maximum(np.abs(gain_lin), 1e-6))
+        pairs = enumerate(zip(got_db, self.fader_db, strict=True), start=1)
+        return [f"channel {ch} at {got:.2f} dB, not {db:.2f} dB" for ch, (got, db) in pairs if abs(got - db) > MOVED_DB]
 
     def way_frames(self, play: Callable[[NDArray[np.float32]], NDArray[np.float32]], most: int) -> int:
         """Return how long sound takes through the box.

@@ -1,8 +1,8 @@
 """Performs a script on a box, and holds every frame and every look at the box against what it promises.
 
-The promises: ``sound`` (each frame that is lost, repeated or changed has a reason, and a fader never moves), ``engine``
-(it is up again after all, and never went by itself), ``settings`` (they are there after a loss of power), ``memory``
-(bounded), ``network`` (the box answers its laptop whenever it can).
+The promises: ``sound`` (each frame that is lost, repeated or changed has a reason), ``settings`` (no fader ever moves,
+whoever died and whatever lost its power), ``engine`` and ``control`` (up again after all, never gone by themselves),
+``memory`` (bounded), ``network`` (the box answers its laptop whenever it can).
 """
 
 from __future__ import annotations
@@ -232,10 +232,12 @@ class Stage:
     def _tell(self, first_frame: int, n_wrong: int) -> None:
         """Say what the frames are that nothing explains; the probe gets a little more to read on."""
         more = self._heard(self._programme.played(self._place, BLOCK_FRAMES))
-        recent = np.concatenate([*self._kept, more[:, self._aux]])
-        seen = what_became(recent, self._frame + BLOCK_FRAMES - len(recent))
         on = f"while {', '.join(sorted(self._on))} is on" if self._on else "with no fault on"
         where = f"frame {first_frame} ({first_frame / self._rate_hz:.3f} s)"
+        if moved := self._programme.moved(more[self._way :, self._main], self._place):
+            raise _PromiseError("settings", f"from {where} on, {on}: {'; '.join(moved)}")
+        recent = np.concatenate([*self._kept, more[:, self._aux]])
+        seen = what_became(recent, self._frame + BLOCK_FRAMES - len(recent))
         raise _PromiseError("sound", f"{where} is wrong, and {n_wrong} in all of its block, {on}; {seen}")
 
     def _heard(self, sound: NDArray[np.float32]) -> NDArray[np.float32]:

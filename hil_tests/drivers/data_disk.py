@@ -80,10 +80,9 @@ class DataDisk:
             room_kib = self._room_kib(left_mib) - MARGIN_KIB  # the file's own table of blocks takes room as well
             if room_kib > 0:
                 _call("fallocate", "-l", f"{room_kib}KiB", str(filler))
-            with filler.open("ab") as file, suppress(OSError):
+            with filler.open("ab", buffering=0) as file, suppress(OSError):
                 while self._room_kib(left_mib) > 0:
                     file.write(bytes(CHUNK_BYTES))
-                    file.flush()
 
     def _room_kib(self, left_mib: float) -> int:
         return shutil.disk_usage(self._place).free // 1024 - int(left_mib * 1024)
