@@ -30,6 +30,7 @@ BLOCK_FRAMES = 4800
 LOOK_S = 60.0  # of the card's clock, between two looks
 KEPT_BLOCKS = 6  # that the probe is shown
 SETTLE_S = 0.5
+PATIENCE_S = 600.0  # of the wall clock: whether at all, on a machine that is busy; how soon is told, not judged
 LATE_PARTS = 8  # a wake-up that comes within a period less so much of it costs nothing
 RESTORED = "/var/lib/evenhand/restored/last.toml"
 PROCESSES = {"engine": "[e]ngine_process", "control": "[c]ontrol_process"}
@@ -127,7 +128,7 @@ class Stage:
         box.put(self._programme.scene().encode(), RESTORED)
         box.power_on()
         with _promised("engine"):
-            box.wait_until_up()
+            box.wait_until_up(PATIENCE_S)
         box.pass_time(SETTLE_S)
         with _promised("sound"):
             self._way = self._programme.way_frames(self._heard_main, box.board.budget.max_round_trip_frames)
@@ -206,7 +207,7 @@ class Stage:
             return
         began_s = time.monotonic()
         with _promised("engine"):
-            self._box.wait_until_up()
+            self._box.wait_until_up(PATIENCE_S)
         self._longest_s = max(self._longest_s, time.monotonic() - began_s)
         for fault in self._shaken:
             self._excuses.end(fault, self._frame)
@@ -253,7 +254,7 @@ class Stage:
         """Ask the box how it is. Its clock goes on meanwhile over silence, so the code begins again."""
         for service, name in PROCESSES.items():
             with _promised("engine"):
-                told = self._box.run(RSS.format(name=name)).split()
+                told = self._box.run(RSS.format(name=name), PATIENCE_S).split()
             kb = int(told[1])
             self._first_kb.setdefault(service, kb)
             if kb - self._first_kb[service] > MAX_GROWTH_KB[service]:
@@ -266,7 +267,7 @@ class Stage:
 
     def _ask(self) -> None:
         try:
-            (told,) = json.loads(self._box.evenhand("status", "--json"))["boxes"]
+            (told,) = json.loads(self._box.evenhand("status", "--json", timeout_s=PATIENCE_S))["boxes"]
             engine = told["engine"]
             state, counters = engine["state"], engine["counters"]
         except (HilError, ValueError, KeyError, TypeError) as error:
