@@ -13,7 +13,7 @@ from .errors import HilError, NotWiredError
 
 FOLDER = Path(__file__).parent / "rigs"
 MAX_FILE_BYTES = 64 * 1024
-DRIVERS = ("sim", "qemu")
+DRIVERS = ("sim", "qemu", "bench")
 # What a rig can have wired. A test names what it needs in these words.
 FIXTURES = {
     "audio_loopback": "sound into every input and out of every output, aligned to the frame",

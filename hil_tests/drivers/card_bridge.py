@@ -45,11 +45,16 @@ LOOK_S = 0.0003
 class Bridge:
     """Answers requests about one card until the other end closes."""
 
-    def __init__(self, card: VirtualCard, *, period_frames: int, sample_rate_hz: int, segment: Path) -> None:
+    def __init__(
+        self, card: VirtualCard, *, period_frames: int, sample_rate_hz: int, segment: Path, has_tape: bool
+    ) -> None:
         self._card, self._period, self._rate_hz, self._path = card, period_frames, sample_rate_hz, segment
         self._segment: Segment | None = None
         self._step = period_frames  # of the clock, around which the audio thread comes to rest
         self._tick_frames = sample_rate_hz // TICKS_PER_S
+        self._has_tape = has_tape
+        # The engine sleeps on capture and plays meanwhile; two programs at the ends of a cable sleep each for itself.
+        self._directions = (Direction.CAPTURE,) if has_tape else tuple(Direction)
         self._n_not_waited = 0
         self._is_free = False  # the clock keeps to the wall clock between requests
         self._began_s, self._began_frame = 0.0, 0
@@ -126,7 +131,7 @@ class Bridge:
 
     def _move(self, block: NDArray[np.float32], heard: list[NDArray[np.int32]]) -> None:
         """Feed a tick or less, move the clock by as much, and let control finish what that gave it to do."""
-        if self._card.feed(block) != len(block):
+        if self._has_tape and self._card.feed(block) != len(block):
             raise EvenhandError(f"the card's tape took no {len(block)} frames at frame {self._card.frame}")
         self._advance(self._card.frame + len(block))
         heard += [sound.copy() for _, sound in self._card.take(everything=True)]
@@ -136,12 +141,15 @@ class Bridge:
         """Move the clock a period at a time while the audio thread keeps up; past one that is dead or stopped."""
         until_s = time.monotonic() + REST_S
         while (frame := self._card.frame) < end_frame:
-            capture = self._card.report().capture
-            if capture.state != "closed" and not _is_awake(capture.owner_pid):
+            report = self._card.report()
+            owners = [side.owner_pid for side in (report.capture, report.playback) if side.state != "closed"]
+            if not all(_is_awake(pid) for pid in owners):
                 self._card.advance(min(self._step, end_frame - frame))
                 continue
             try:
-                self._card.run(end_frame - frame, step_frames=self._step, timeout_s=LOOK_AGAIN_S)
+                self._card.run(
+                    end_frame - frame, step_frames=self._step, timeout_s=LOOK_AGAIN_S, directions=self._directions
+                )
             except EvenhandError:
                 if time.monotonic() > until_s:
                     raise
@@ -206,20 +214,25 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--outputs", type=int, required=True)
     parser.add_argument("--rate", type=int, required=True)
     parser.add_argument("--period", type=int, required=True)
+    parser.add_argument("--cable", action="append", default=[], metavar="OUT:IN",
+                        help="join these channels, from 1: an interface for other programs")  # fmt: skip
     parser.add_argument("--parent", type=int, required=True)
     options = parser.parse_args(argv)
     end_with_parent(options.parent)
     link = socket.socket(fileno=options.fd)
     os.set_inheritable(options.fd, False)
     path = options.folder / "card"
+    cables = [tuple(int(end) - 1 for end in text.split(":")) for text in options.cable]
     try:
         write_alsa_config(options.folder, {options.pcm: path})
         with VirtualCard(
-            path, n_capture=options.inputs, n_playback=options.outputs, sample_rate_hz=options.rate, clock="manual"
-        ) as card:
+            path, n_capture=options.inputs, n_playback=options.outputs, sample_rate_hz=options.rate, clock="manual",
+            cable=[(out, back) for out, back in cables] or None, tape=not cables, recorder=not cables,
+        ) as card:  # fmt: skip
             send(link, {})
             bridge = Bridge(
-                card, period_frames=options.period, sample_rate_hz=options.rate, segment=options.segment
+                card, period_frames=options.period, sample_rate_hz=options.rate, segment=options.segment,
+                has_tape=not cables,
             )  # fmt: skip
             bridge.serve(link)
     except EvenhandError as error:

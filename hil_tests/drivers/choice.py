@@ -18,6 +18,10 @@ def box_of(rig: Rig) -> Box:
         from .sim_box import SimBox
 
         return SimBox(rig)
-    from .qemu_board import QemuBoard
+    if rig.driver == "qemu":
+        from .qemu_board import QemuBoard
 
-    return QemuBoard(rig)
+        return QemuBoard(rig)
+    from .bench_box import BenchBox
+
+    return BenchBox(rig)

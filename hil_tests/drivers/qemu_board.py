@@ -6,17 +6,14 @@ whatever waits here reads on.
 
 from __future__ import annotations
 
-import base64
 import os
-import shlex
 import shutil
-import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
@@ -32,6 +29,7 @@ from host_tools.seeding import MARK, Seed
 
 from .boot_rom import RomError, partition_offset_bytes
 from .qemu_box import PROMPT, BoxError, QemuBox
+from .systemd_shell import SystemdShell
 
 ROOT = Path(__file__).resolve().parents[2]
 TOOLS = ("qemu-system-aarch64", "mcopy", "fdtput", "rauc")
@@ -40,10 +38,7 @@ MORE_BYTES = 600 << 20  # a card is larger than its image
 SELECT_BYTES = 40 << 20  # the partition that the seed lies in
 AGENT_PORT = 4717
 NAME, PAIRING_CODE = "bench", "BNCH-C0DE"
-SETTINGS = "/data/settings/box.env"  # its lines win over /etc/evenhand/box.env
-CHUNK_CHARACTERS = 2000  # of base64 in a command line: a terminal takes 4096
 SLOWER = 20.0  # than a box: how much longer a command may take
-SIGNALS = {"killed": signal.SIGKILL, "stopped": signal.SIGSTOP}
 T = TypeVar("T")
 
 
@@ -68,6 +63,7 @@ class QemuBoard:
         except BoardError as error:
             raise HilError(str(error)) from None
         self._is_touched = self._is_paired = False
+        self._shell = SystemdShell(self.run)
 
     def __enter__(self) -> Self:
         missing = [tool for tool in TOOLS if shutil.which(tool) is None]
@@ -130,7 +126,7 @@ class QemuBoard:
         if PROMPT not in self._box.said[self._n_said_before :]:
             self._guarded(lambda: self._box.wait_for(PROMPT, timeout_s))
         self.run("systemctl start data.mount evenhand-folders.service", timeout_s / SLOWER)
-        while "active\nactive" not in self.run("systemctl is-active evenhand-engine evenhand-control || true"):
+        while not self._shell.are_up():
             if time.monotonic() > until_s:
                 raise HilError(f"engine or control do not run: {self.log('engine')[-300:]}")
 
@@ -143,34 +139,24 @@ class QemuBoard:
     def put(self, content: bytes, path: str) -> None:
         """Write a file through the shell; for what is small."""
         self._is_touched = True
-        text, name = base64.b64encode(content).decode(), shlex.quote(path)
-        self.run(f"mkdir -p {shlex.quote(str(Path(path).parent))} && : >{name}.b64")
-        for at in range(0, len(text), CHUNK_CHARACTERS):
-            self.run(f"printf %s {text[at : at + CHUNK_CHARACTERS]} >>{name}.b64")
-        self.run(f"base64 -d {name}.b64 >{name}.part && rm {name}.b64 && mv {name}.part {name} && sync")
+        self._shell.put(content, path)
 
     def get(self, path: str) -> bytes:
         """Read a file through the shell; for what is small."""
-        return base64.b64decode(self.run(f"base64 -w 76 {shlex.quote(path)}"))
+        return self._shell.get(path)
 
     def configure(self, **settings: str) -> None:
-        """Set variables on the data partition, from where they win."""
-        if not self.has_power:
-            raise HilError(f"rig {self.rig.name}: settings go in by the shell; give it power first")
-        lines = self.run(f"cat {SETTINGS} 2>/dev/null || true").strip().splitlines()
-        kept = [line for line in lines if line.partition("=")[0] not in settings]
-        self.put(
-            "".join(f"{line}\n" for line in [*kept, *(f"{k}={v}" for k, v in settings.items())]).encode(), SETTINGS
-        )
+        """Set variables on the data partition, from where they win. It must have power."""
+        self._is_touched = True
+        self._shell.configure(settings)
 
     def start(self, *services: str) -> None:
         """Start services, anew what runs."""
-        units = " ".join(f"evenhand-{name}" for name in services)
-        self.run(f"systemctl reset-failed {units}; systemctl restart {units}", START_S / SLOWER)
+        self._shell.start(services)
 
     def stop(self, service: str) -> None:
         """Stop a service."""
-        self.run(f"systemctl stop evenhand-{service}")
+        self._shell.stop(service)
 
     def pass_time(self, seconds: float) -> None:
         """Let the box sleep for so long, by its own clock."""
@@ -178,7 +164,7 @@ class QemuBoard:
 
     def log(self, service: str) -> str:
         """Return what a service has said since this start."""
-        return self.run(f"journalctl -b -o cat --no-pager -n 400 -u evenhand-{service}")
+        return self._shell.log(service)
 
     # --------------------------------------------------------------------------------------------------- wires
 
@@ -218,9 +204,9 @@ class QemuBoard:
         return made
 
     @property
-    def faults(self) -> QemuFaults:
+    def faults(self) -> SystemdShell:
         """Those of processes."""
-        return QemuFaults(self)
+        return self._shell
 
     # -------------------------------------------------------------------------------------------------- inside
 
@@ -282,34 +268,6 @@ class QemuSerial:
     def type(self, text: str) -> None:
         """Type on it."""
         self._box.type(text)
-
-
-class QemuFaults:
-    """The ``Faults`` of ``hil_tests.board``: signals to processes, by systemd, and the power."""
-
-    kinds = (*(f"{name}_{way}" for name in ("engine", "control", "recorder") for way in SIGNALS), "brown_out")
-    lacking: Mapping[str, str] = {}
-
-    def __init__(self, board: QemuBoard) -> None:
-        self._board = board
-
-    def begin(self, kind: str, amount: float = 1.0) -> None:
-        """Let it happen."""
-        name, _, way = kind.rpartition("_")
-        if kind not in self.kinds:
-            raise HilError(f"this rig cannot {kind!r}; it can {', '.join(self.kinds)}")
-        if kind == "brown_out":
-            self._board.cut_power()
-            return
-        self._board.run(f"systemctl kill -s {SIGNALS[way].name} evenhand-{name}")
-
-    def end(self, kind: str) -> None:
-        """Put it right again."""
-        if kind == "brown_out" and not self._board.has_power:
-            self._board.power_on()
-            self._board.wait_until_up()
-        elif kind.endswith("_stopped") and self._board.has_power:
-            self._board.run(f"systemctl kill -s SIGCONT evenhand-{kind.removesuffix('_stopped')}")
 
 
 def _folder(rig: Rig, key: str) -> Path:
