@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from dsp_kernels.contract.generated.contract import CONTRACT_ID
 from .audio_probe import AudioProbe
 from .board import Box
 from .probe.automix_law import AutomixLaw
-from .probe.limits import Result, Verdict, judge, load_limits
+from .probe.limits import Limit, Result, Verdict, judge
 from .probe.response import Response
 from .probe.room import FeedbackMargin, Room, feedback_margin
 from .scene import scene_toml, stand_still
@@ -86,19 +86,18 @@ def sharing_scene(n_inputs: int) -> str:
     return scene_toml(strips, group=[{"share.mode": "speech"}])
 
 
-def measure(box: Box, *, venue: str = "", limits: Path, tell: Callable[[str], None] = print) -> Acceptance:
+def measure(box: Box, *, venue: str = "", limits: Sequence[Limit], tell: Callable[[str], None] = print) -> Acceptance:
     """Measure a box, with power or without; it stands still afterwards.
 
     Raises
     ------
     HilError
-        When the limits cannot be read, the box refuses, or a figure cannot be told.
+        When the box refuses, a figure cannot be told, or a limit is set on what was not measured.
     """
-    asked = load_limits(limits)
     if not box.has_power:
         box.power_on()
     box.wait_until_up()
-    facts = _facts(box, venue, limits)
+    facts = _facts(box, venue)
     probe, n_inputs = AudioProbe(box.audio), box.audio.n_inputs
     results: list[Result] = []
 
@@ -129,7 +128,7 @@ def measure(box: Box, *, venue: str = "", limits: Path, tell: Callable[[str], No
     for margin in margins(taps, law, box.audio.sample_rate_hz):
         add(margin)
     return Acceptance(
-        facts=facts, results=tuple(results), verdicts=judge(results, asked), response=response,
+        facts=facts, results=tuple(results), verdicts=judge(results, limits), response=response,
         crosstalk_db=crosstalk.crosstalk_db,
     )  # fmt: skip
 
@@ -149,16 +148,15 @@ def margins(taps: NDArray[np.float64], law: AutomixLaw, sample_rate_hz: float) -
             yield feedback_margin(taps * 10.0 ** (shared_db / 20.0), np.asarray(rooms), sample_rate_hz, where=where)
 
 
-def _facts(box: Box, venue: str, limits: Path) -> dict[str, str]:
+def _facts(box: Box, venue: str) -> dict[str, str]:
     facts = {
         "venue": venue or "not named",
         "measured": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
         "rig": f"{box.rig.name}: {box.rig.title}",
         "board": f"{box.board.name}: {box.board.title}",
         "contract of the bench": CONTRACT_ID,
-        "rig file, SHA-256": _digest(box.rig.path),
-        "board file, SHA-256": _digest(box.board.path),
-        "limits, SHA-256": _digest(limits),
+        "rig file, SHA-256": digest(box.rig.path),
+        "board file, SHA-256": digest(box.board.path),
     }
     if "network" in box.rig.has:
         (told,) = json.loads(box.evenhand("status", "--json"))["boxes"]
@@ -171,5 +169,6 @@ def _facts(box: Box, venue: str, limits: Path) -> dict[str, str]:
     return facts
 
 
-def _digest(path: Path) -> str:
+def digest(path: Path) -> str:
+    """Return the SHA-256 of a file."""
     return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from .drivers.choice import box_of
 from .errors import HilError
-from .probe.limits import FOLDER
+from .probe.limits import FOLDER, load_limits
 from .rig import load_rig, rig_names
 
 LIMITS = FOLDER / "acceptance.toml"
@@ -34,7 +34,7 @@ def run(options: argparse.Namespace) -> int:
     HilError
         When the box could not be measured; no page is written then.
     """
-    from .acceptance import NEEDS, measure
+    from .acceptance import NEEDS, digest, measure
     from .acceptance_page import page
 
     def tell(line: str) -> None:
@@ -44,8 +44,10 @@ def run(options: argparse.Namespace) -> int:
     rig = load_rig(options.rig)
     for fixture in NEEDS:
         rig.need(fixture)
+    limits = load_limits(options.limits)
     with box_of(rig) as box:
-        found = measure(box, venue=options.venue, limits=options.limits, tell=tell)
+        found = measure(box, venue=options.venue, limits=limits, tell=tell)
+    found.facts["limits, SHA-256"] = digest(options.limits)
     record = json.dumps(found.record(), ensure_ascii=False)
     _replace(options.out / "acceptance.json", record + "\n")
     _replace(options.out / "acceptance.html", page(found))

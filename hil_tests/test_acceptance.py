@@ -12,13 +12,13 @@ import pytest
 from hil_tests.acceptance import NEEDS, Acceptance, measure
 from hil_tests.acceptance_page import TITLES, page
 from hil_tests.board import Box
-from hil_tests.probe.limits import Limit, judge
+from hil_tests.probe.limits import Limit, judge, load_limits
 from hil_tests.report_command import LIMITS
 
 
 @pytest.mark.needs(*NEEDS, "lockstep")
 def test_a_box_is_accepted_and_its_page_says_why(box: Box, record_property: Any) -> None:
-    found = measure(box, venue="Bench & <b>lab</b>", limits=LIMITS, tell=lambda _line: None)
+    found = measure(box, venue="Bench & <b>lab</b>", limits=load_limits(LIMITS), tell=lambda _line: None)
     for result in found.results:
         record_property(result.NAME, result.line())
     assert found.is_accepted, [v.line() for v in found.verdicts if not v.is_held]
