@@ -11,7 +11,7 @@ import json
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,6 +31,7 @@ LOOK_S = 60.0  # of the card's clock, between two looks
 KEPT_BLOCKS = 6  # that the probe is shown
 SETTLE_S = 0.5
 PATIENCE_S = 600.0  # of the wall clock: whether at all, on a machine that is busy; how soon is told, not judged
+GO_WITH_POWER = {"engine_stopped", "control_stopped", "disk_stuck"}
 LATE_PARTS = 8  # a wake-up that comes within a period less so much of it costs nothing
 RESTORED = "/var/lib/evenhand/restored/last.toml"
 PROCESSES = {"engine": "[e]ngine_process", "control": "[c]ontrol_process"}
@@ -113,7 +114,8 @@ class Stage:
             broken = Broken(promise=error.promise, at_s=round(self._frame / self._rate_hz, 3), words=str(error))
         finally:
             for fault in sorted(self._on - {"brown_out"}):
-                self._box.faults.end(fault)
+                with suppress(HilError):  # a box that is broken stays so; the next one is as new
+                    self._box.faults.end(fault)
         return Outcome(
             broken=broken, n_frames=self._frame, n_excused_frames=self._n_excused, n_events=self._n_done,
             longest_restart_s=round(self._longest_s, 2),
@@ -195,9 +197,10 @@ class Stage:
             self._longest_s = max(self._longest_s, time.monotonic() - began_s)
             self._starts = {"engine": 1, "control": 1}
             self._had_memory_short = False
-            for killed in self._shaken:
-                self._excuses.end(killed, self._frame)
+            for gone in self._shaken | (self._on & GO_WITH_POWER):
+                self._excuses.end(gone, self._frame)
             self._shaken.clear()
+            self._on -= GO_WITH_POWER
         self._excuses.end(fault, self._frame)
         self._settle()
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 SIGNALS = {"killed": signal.SIGKILL, "stopped": signal.SIGSTOP}
 STATE = "/var/lib/evenhand/state/last.toml"
 DRIFT = "its clock moves by hand, as fast as the box follows"
+CARD_AWAY = ("unplug", "late_wake", "engine_stopped")  # over once the engine has its card again
 DEATH_S = 5.0  # a process that waits for a stuck disk dies later
 
 
@@ -37,6 +38,7 @@ class SimFaults:
     def __init__(self, box: SimBox, disk: DataDisk, wire: Wire) -> None:
         self._box, self._disk, self._wire = box, disk, wire
         self._hogs, self._fence = CpuHogs(), MemoryFence()
+        self._on: set[str] = set()
 
     def __enter__(self) -> Self:
         return self
@@ -63,6 +65,8 @@ class SimFaults:
         if kind not in self.kinds:
             why = self.lacking.get(kind) or f"it can {', '.join(self.kinds)}"
             raise HilError(f"this rig cannot {kind!r}: {why}")
+        if FAULTS[kind].lasts:
+            self._on.add(kind)
         name, _, way = kind.rpartition("_")
         if kind in KINDS:
             self._box.card.fault(kind, amount)
@@ -86,17 +90,16 @@ class SimFaults:
             self._wire.cut()
         elif kind == "brown_out":
             self._box.cut_power()
+            self._on -= {"engine_stopped", "control_stopped", "disk_stuck"}
 
     def end(self, kind: str) -> None:
         """Put it right again; what takes the engine's card away ends once the engine has it again."""
+        self._on.discard(kind)
         if kind in ("unplug", "late_wake"):
             self._box.card.fault(kind, 0.0)
-            if self._box.has_power:
-                self._box.wait_for_card()
         elif kind.endswith("_stopped"):
-            if self._box.has_power:
-                with suppress(HilError):  # it has died meanwhile
-                    self._box.service(kind.removesuffix("_stopped")).send(signal.SIGCONT)
+            with suppress(HilError):  # it has died meanwhile
+                self._box.service(kind.removesuffix("_stopped")).send(signal.SIGCONT)
         elif kind == "cpu_hog":
             self._hogs.end()
         elif kind == "memory_short":
@@ -112,9 +115,14 @@ class SimFaults:
         elif kind == "brown_out" and not self._box.has_power:
             self._box.power_on()
             self._box.wait_until_up()
+        if kind in CARD_AWAY and self._box.has_power and not self._on & {"unplug", "engine_stopped"}:
+            self._box.wait_for_card()
 
     def end_all(self) -> None:
-        """End what would outlast a box without power."""
+        """End what would outlast a box without power; its card is plugged in again."""
+        for kind in self._on & {"unplug", "late_wake"}:
+            self._box.card.fault(kind, 0.0)
+        self._on.clear()
         self._hogs.end()
         self._fence.end()
         self._disk.free()
@@ -123,7 +131,9 @@ class SimFaults:
 
     def _signal(self, name: str, number: signal.Signals) -> None:
         service = self._box.service(name)
-        pid = service.send(number)
         until_s = time.monotonic() + DEATH_S
+        while not service.pid and time.monotonic() < until_s:  # it is just being started again
+            time.sleep(0.001)
+        pid = service.send(number)
         while number == signal.SIGKILL and service.pid == pid and time.monotonic() < until_s:
             time.sleep(0.001)
