@@ -18,7 +18,7 @@ from hil_tests.rig import load_rig, rig_names
 from .outcome import Broken, Outcome
 from .script import MAX_LENGTH_S, Event, Script, draw, read_script
 from .shrink import shrink
-from .stage import Stage
+from .stage import NEEDS, Stage
 
 EXAMPLE = """\
 example:
@@ -74,6 +74,8 @@ def run(options: argparse.Namespace) -> int:
     if not 0.1 <= options.minutes <= MAX_LENGTH_S / 60.0:
         raise HilError(f"--minutes {options.minutes}: from 0.1 to {MAX_LENGTH_S / 60.0:.0f}")
     rig = load_rig(options.rig)
+    for fixture in NEEDS:
+        rig.need(fixture)
     given = read_script(options.script) if options.script else None
     try:
         options.out.mkdir(parents=True, exist_ok=True)

@@ -128,7 +128,8 @@ def read_script(path: Path) -> Script:
         with path.open(encoding="utf-8") as file:
             lines = file.read(MAX_FILE_BYTES).splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise HilError(f"{path}: cannot be read: {error}") from None
+        why = getattr(error, "strerror", None) or "is no text"
+        raise HilError(f"{path}: cannot be read: {why}; a run leaves its script in the folder --out") from None
     n_read = 0
     try:
         head = json.loads(lines[0])

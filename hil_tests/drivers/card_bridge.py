@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import os
 import select
+import signal
 import socket
 import sys
 import time
@@ -218,6 +219,9 @@ def main(argv: list[str] | None = None) -> int:
                         help="join these channels, from 1: an interface for other programs")  # fmt: skip
     parser.add_argument("--parent", type=int, required=True)
     options = parser.parse_args(argv)
+    signal.signal(
+        signal.SIGTERM, lambda *_: sys.exit(1)
+    )  # the card has to go, or its engine would wait for it for ever
     end_with_parent(options.parent)
     link = socket.socket(fileno=options.fd)
     os.set_inheritable(options.fd, False)

@@ -119,7 +119,7 @@ class _Keeper:
     def __init__(self, script: str, *arguments: Path) -> None:
         self._shell = subprocess.Popen(
             ["sh", "-c", script, *map(str, arguments)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE, text=True,
+            stderr=subprocess.PIPE, text=True, start_new_session=True,  # what ends all of us must not end it
         )  # fmt: skip
         assert self._shell.stdout is not None
         if self._shell.stdout.readline() != "done\n":
