@@ -35,6 +35,7 @@ from .wire import Wire
 SERVICES = ("engine", "control", "agent")  # what an installed box starts
 # A still card is not a card that is gone; the audio thread needs no real time where the clock waits for it.
 ENGINE_OPTIONS = "--card-timeout-ms 3600000 --priority 0"
+MEMORY = Path("/dev/shm")
 PAIRING_CODE = "BNCH-C0DE"
 
 
@@ -62,7 +63,7 @@ class SimBox:
 
     def __enter__(self) -> Self:
         self._stack = ExitStack()
-        self.folder = Path(tempfile.mkdtemp(prefix="evenhand-hil-", dir="/dev/shm"))
+        self.folder = _fresh_folder()
         self._stack.callback(shutil.rmtree, self.folder, ignore_errors=True)
         self._stack.callback(self._clear)
         self._places = BoxPlaces(self._checkout, self.folder / "root")
@@ -320,6 +321,15 @@ class SimBox:
             if time.monotonic() > until_s:
                 raise HilError(f"no sound in time; the engine said: {self.service('engine').last_words}")
             time.sleep(0.01)
+
+
+def _fresh_folder() -> Path:
+    """Return a new folder in memory; those of runs that were killed are removed now."""
+    for left in MEMORY.glob("evenhand-hil-*-*"):
+        pid = left.name.split("-")[2]
+        if pid.isdigit() and not Path(f"/proc/{pid}").exists():
+            shutil.rmtree(left, ignore_errors=True)
+    return Path(tempfile.mkdtemp(prefix=f"evenhand-hil-{os.getpid()}-", dir=MEMORY))
 
 
 def _said(command: list[str], timeout_s: float, *, cwd: Path, environment: dict[str, str]) -> str:
