@@ -28,6 +28,8 @@ SETTLE_S = 0.5
 DROPOUTS_S = 20.0
 LOUD_PEAK_DBFS = -6.0
 MAIN = "main_l"
+# What decides and what mixes, on the box itself.
+DIGESTS = "cd /opt/evenhand && sha256sum firmware/inference/pretrained/*.bundle firmware/_*.so dsp_kernels/_*.so"
 _N_AUX = 6
 
 
@@ -127,8 +129,9 @@ def measure(box: Box, *, venue: str = "", limits: Sequence[Limit], tell: Callabl
     add(law)
     for margin in margins(taps, law, box.audio.sample_rate_hz):
         add(margin)
+    budget = Limit(result="latency", figure="latency_frames", max=float(box.board.budget.max_round_trip_frames))
     return Acceptance(
-        facts=facts, results=tuple(results), verdicts=judge(results, limits), response=response,
+        facts=facts, results=tuple(results), verdicts=judge(results, [budget, *limits]), response=response,
         crosstalk_db=crosstalk.crosstalk_db,
     )  # fmt: skip
 
@@ -166,6 +169,9 @@ def _facts(box: Box, venue: str) -> dict[str, str]:
             "contract of the box": str(told["contract_id"]),
         }
         facts |= {f"slot {slot['bootname']}": str(slot["version"] or "empty") for slot in told["update"]["slots"]}
+    for line in box.run(DIGESTS).splitlines():
+        sha256, _, name = line.partition("  ")
+        facts[f"{name}, SHA-256"] = sha256
     return facts
 
 

@@ -23,8 +23,10 @@ def test_a_box_is_accepted_and_its_page_says_why(box: Box, record_property: Any)
         record_property(result.NAME, result.line())
     assert found.is_accepted, [v.line() for v in found.verdicts if not v.is_held]
     assert {r.NAME for r in found.results} == set(TITLES)
-    arrival = next(r for r in found.results if r.NAME == "latency")
-    assert arrival.figures()["latency_frames"] <= box.board.budget.max_round_trip_frames
+    assert {v.limit.max for v in found.verdicts if v.limit.figure == "latency_frames"} == {
+        box.board.budget.max_round_trip_frames
+    }
+    assert any("evenhand.bundle" in name and len(sha256) == 64 for name, sha256 in found.facts.items())
     assert json.loads(json.dumps(found.record()))["is_accepted"]
     assert_page(found)
     assert_strict(found)
