@@ -138,6 +138,7 @@ FAULTS: Mapping[str, FaultKind] = {
     "network_gone": _fault("network_faults", "nothing gets through; what was under way waits"),
     "network_delay_ms": _fault("network_faults", "all that is sent, either way, takes so much longer"),
     "network_cut": _fault("network_faults", "every connection breaks off", lasts=False),
+    "throttled": _fault("heat_faults", "the machine says so, in the bits of a Raspberry Pi's word"),
     "brown_out": _fault("power", "the supply breaks down; the end gives it back and waits for the box"),
 }
 

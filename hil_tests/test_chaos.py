@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
 
-from hil_tests.board import Box
+from hil_tests.board import FAULTS, Box
 from hil_tests.chaos.command import shrink_script
 from hil_tests.chaos.programme import Programme
 from hil_tests.chaos.script import Event, Script, draw
 from hil_tests.chaos.stage import NEEDS, RESTORED, Stage
+from hil_tests.errors import HilError
 from hil_tests.scene import scene_toml
 
 pytestmark = pytest.mark.needs(*NEEDS, "card_faults", "process_faults")
@@ -29,6 +31,35 @@ def check(box: Box, minutes: float, record_property: Any) -> None:
     record_property("lacking", "; ".join(f"{kind}: {why}" for kind, why in box.faults.lacking.items()))
     assert outcome.broken is None, f"seed {SEED}: {outcome.broken.line()}; last were {'; '.join(said[-5:])}"
     assert outcome.n_events == len(script.events)
+
+
+def test_every_fault_of_the_rig_can_be_had_or_has_a_reason_why_not(dark_box: Box) -> None:
+    faults, has = dark_box.faults, dark_box.rig.has
+    ours = {kind for kind, fault in FAULTS.items() if fault.needs in has}
+    assert ours == (set(faults.kinds) | set(faults.lacking)) & set(FAULTS)
+    assert not set(faults.kinds) & set(faults.lacking)
+    assert all(faults.lacking.values())
+
+
+@pytest.mark.needs("heat_faults", "network")
+def test_machine_that_is_throttled_is_one_thing_more_to_put_right_until_it_is_not(box: Box) -> None:
+    before = n_to_put_right(box)
+    for bits in (0x1, 0x4, 0x40004):  # too little voltage; throttled; throttled, and it was before
+        box.faults.begin("throttled", bits)
+        assert n_to_put_right(box) == before + 1, hex(bits)
+        box.faults.end("throttled")
+        assert n_to_put_right(box) == before
+
+
+def n_to_put_right(box: Box) -> int:
+    """Return what the laptop's doctor says of the box."""
+    try:
+        box.evenhand("doctor")
+    except HilError as error:
+        found = re.search(r"(\d+) things? to put right", str(error))
+        assert found, error
+        return int(found[1])
+    return 0
 
 
 def test_a_minute_of_chaos_breaks_no_promise(dark_box: Box, record_property: Any) -> None:

@@ -36,6 +36,7 @@ SERVICES = ("engine", "control", "agent")  # what an installed box starts
 # A still card is not a card that is gone; the audio thread needs no real time where the clock waits for it.
 ENGINE_OPTIONS = "--card-timeout-ms 3600000 --priority 0"
 MEMORY = Path("/dev/shm")
+THROTTLED = "sys/devices/platform/soc/soc:firmware/get_throttled"
 PAIRING_CODE = "BNCH-C0DE"
 
 
@@ -67,6 +68,7 @@ class SimBox:
         self._stack.callback(shutil.rmtree, self.folder, ignore_errors=True)
         self._stack.callback(self._clear)
         self._places = BoxPlaces(self._checkout, self.folder / "root")
+        self._machine = self.folder / "machine"  # what it says of itself; the rest of this one's is not the box's
         self._disk = DataDisk(self.folder / "disk", self._places.file("/var/lib/evenhand"))
         try:
             self._furnish()
@@ -169,7 +171,7 @@ class SimBox:
         fixed = {
             "EVENHAND_ENGINE_OPTIONS": ENGINE_OPTIONS,
             "EVENHAND_AGENT_OPTIONS": f"--listen 127.0.0.1 --port 0 --no-announce "
-            f"--journalctl {self.folder / 'journalctl'}",
+            f"--journalctl {self.folder / 'journalctl'} --machine {self._machine}",
         }
         for name, text in settings.items():
             if name not in self._settings:
@@ -266,6 +268,12 @@ class SimBox:
         """Return the processes of its services that live."""
         return tuple(pid for service in self._services.values() if (pid := service.pid))
 
+    def say_throttled(self, bits: int) -> None:
+        """Let the machine say that of its supply and its heat, as a Raspberry Pi does."""
+        path = self._machine / THROTTLED
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"{bits:x}\n")
+
     def wait_for_card(self, timeout_s: float = START_S) -> None:
         """Wait, with a clock that stands, until the engine has taken its card again."""
         self._wait_for_sound(timeout_s, ("running",))
@@ -280,6 +288,7 @@ class SimBox:
             self._places.file(path).mkdir()
         seed = f'name = "bench"\npairing_code = "{PAIRING_CODE}"\n'
         self.put(seed.encode(), "/boot/select/evenhand-seed.toml")
+        self.say_throttled(0)
         journal = self.folder / "journalctl"  # stands for systemd's: all that the services have said
         journal.write_text(f"#!/bin/sh\nexec cat '{self.folder}'/*.log\n")
         journal.chmod(0o755)

@@ -1,8 +1,7 @@
 """What can be broken about a simulated box.
 
-Out of reach here, and so of no fixture of its rig: a card clock that drifts (ours moves by hand), jumps of the clock (a
-process alone has none of its own: time namespaces shift only the monotonic one, and only for who is born in them), and
-signs of heat (they stand under ``/sys``, which the update agent reads of the whole machine).
+Out of reach here: a card clock that drifts (ours moves by hand), and jumps of the clock: a process alone has none of
+its own, and time namespaces shift only the monotonic one, and only for who is born in them.
 """
 
 from __future__ import annotations
@@ -88,6 +87,8 @@ class SimFaults:
             self._wire.plug(is_in=False)
         elif kind == "network_cut":
             self._wire.cut()
+        elif kind == "throttled":
+            self._box.say_throttled(int(amount))
         elif kind == "brown_out":
             self._box.cut_power()
             self._on -= {"engine_stopped", "control_stopped", "disk_stuck"}
@@ -112,6 +113,8 @@ class SimFaults:
             self._wire.delay(0.0)
         elif kind == "network_gone":
             self._wire.plug(is_in=True)
+        elif kind == "throttled":
+            self._box.say_throttled(0)
         elif kind == "brown_out" and not self._box.has_power:
             self._box.power_on()
             self._box.wait_until_up()
