@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from .board import Box
 from .errors import HilError
+from .tap import Tap
 
 N_COLUMNS, ROW_PX, LABEL_PX = 900, 36, 96
 N_LINES = 30
@@ -21,14 +22,14 @@ SILENT_LIN = 1e-5  # -100 dBFS: no row of its own
 
 
 def evidence_of(box: Box) -> list[dict[str, str]]:
-    """Return pieces of HTML-free evidence: ``{"title", "svg" | "wav" | "text"}`` each."""
+    """Return what there is to show, each piece ``{"title": ..., "svg" or "wav" or "text": ...}``."""
     pieces: list[dict[str, str]] = []
-    last = getattr(box.audio, "last", None) if "audio_loopback" in box.rig.has else None
-    if last is not None:
-        played, heard = last()
-        rate_hz = box.audio.sample_rate_hz
+    port = box.audio if "audio_loopback" in box.rig.has else None
+    if isinstance(port, Tap):
+        played, heard = port.last()
+        rate_hz = port.sample_rate_hz
         inputs = [f"input {channel + 1}" for channel in range(played.shape[1])]
-        for title, sound, names in (("played", played, inputs), ("heard", heard, box.audio.output_names)):
+        for title, sound, names in (("played", played, inputs), ("heard", heard, port.output_names)):
             pieces += _sound(title, sound, names, rate_hz)
     for service in SERVICES:
         with suppress(HilError):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from .board import Box
 from .errors import HilError
 
@@ -38,11 +40,10 @@ class Strategy:
             self.box.power_on()
         self.box.wait_until_up()
 
-    def _bring(self, act: object) -> Box:
+    def _bring(self, act: Callable[[], None]) -> Box:
         if self._trouble:
             raise HilError(f"rig {self.box.rig.name} is broken since an earlier test: {self._trouble}")
         try:
-            assert callable(act)
             act()
         except HilError as error:
             self._trouble = str(error)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,11 +17,16 @@ from hil_tests.drivers.sim_box import MEMORY, SimBox
 from hil_tests.errors import HilError, NotWiredError
 from hil_tests.rig import load_rig
 
+PATIENCE_S = 60.0  # far more than a loaded machine needs
 KILLED = """
 import os, signal
 from hil_tests.drivers.sim_box import SimBox
 from hil_tests.rig import load_rig
-SimBox(load_rig("sim")).__enter__()
+box = SimBox(load_rig("sim")).__enter__()
+box.power_on()
+box.wait_until_up()
+box.pass_time(0.1)
+print(box.service("engine").pid, box.service("control").pid, box.service("agent").pid, flush=True)
 os.kill(os.getpid(), signal.SIGKILL)
 """
 
@@ -80,10 +86,15 @@ def test_setting_that_the_box_does_not_have_is_refused(box: SimBox) -> None:
         box.configure(EVENHAND_BORED="sim")
 
 
-def test_memory_of_a_run_that_was_killed_is_given_back_by_the_next() -> None:
-    killed = subprocess.Popen([sys.executable, "-c", KILLED])
-    killed.wait()
-    assert list(MEMORY.glob(f"evenhand-hil-{killed.pid}-*")), "it made no folder, so this test shows nothing"
-    with SimBox(load_rig("sim")) as box:
-        assert isinstance(box.folder, Path)
+def test_run_that_was_killed_leaves_no_process_and_the_next_gives_its_memory_back() -> None:
+    killed = subprocess.Popen([sys.executable, "-c", KILLED], stdout=subprocess.PIPE, text=True)
+    told, _ = killed.communicate()
+    pids = [int(word) for word in told.split()]
+    assert len(pids) == 3, "it had no box, so this test shows nothing"
+    assert list(MEMORY.glob(f"evenhand-hil-{killed.pid}-*"))
+    until_s = time.monotonic() + PATIENCE_S
+    while left := [pid for pid in pids if Path(f"/proc/{pid}").exists()]:
+        assert time.monotonic() < until_s, f"processes {left} outlive their run"
+        time.sleep(0.05)
+    with SimBox(load_rig("sim")):
         assert not list(MEMORY.glob(f"evenhand-hil-{killed.pid}-*"))
