@@ -219,13 +219,7 @@ def main(argv: list[str] | None = None) -> int:
                         help="join these channels, from 1: an interface for other programs")  # fmt: skip
     parser.add_argument("--parent", type=int, required=True)
     options = parser.parse_args(argv)
-<<<<<<< HEAD
-    signal.signal(
-        signal.SIGTERM, lambda *_: sys.exit(1)
-    )  # the card has to go, or its engine would wait for it for ever
-=======
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # leaving unplugs the card: no engine waits for it for ever
->>>>>>> h-hilrig
     end_with_parent(options.parent)
     link = socket.socket(fileno=options.fd)
     os.set_inheritable(options.fd, False)
