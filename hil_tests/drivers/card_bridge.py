@@ -175,7 +175,9 @@ class Bridge:
         until_s = time.monotonic() + CONTROL_PATIENCE_S
         while True:
             status = self._status()
-            if status is None or status.state not in ("running", "no_card") or not _is_awake(status.control_pid):
+            if status is None or status.state not in ("running", "no_card"):
+                return
+            if not (_is_awake(status.control_pid) and _is_awake(status.engine_pid)):  # it lives by what that tells
                 return
             due_frame = status.counters["frames"] // self._tick_frames * self._tick_frames
             if status.control_frame >= due_frame:
