@@ -6,7 +6,7 @@ import argparse
 import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from hil_tests.errors import HilError
 from hil_tests.rig import load_rig, rig_names
 
 from .outcome import Broken, Outcome
-from .script import MAX_LENGTH_S, Event, Script, draw, read_script
+from .script import MAX_LENGTH_S, QUIET_S, Event, Script, draw, read_script
 from .shrink import shrink
 from .stage import NEEDS, Stage
 
@@ -124,14 +124,17 @@ def _perform(box: Box, script: Script) -> Outcome:
 def shrink_script(
     script: Script, outcome: Outcome, perform: Perform, *, max_tries: int, say: Callable[[str], None]
 ) -> Shrunk:
-    """Return a short script that breaks the promise that ``outcome`` says ``script`` breaks."""
+    """Return a short script that breaks the promise that ``outcome`` says ``script`` breaks.
+
+    First as few faults as it takes, then those as early as they will.
+    """
     assert outcome.broken is not None
-    length_s = min(script.length_s, outcome.broken.at_s + AFTER_S)
     last, n_runs = outcome.broken, 0
 
-    def fails(events: tuple[Event, ...]) -> bool:
+    def fails(events: tuple[Event, ...], earlier_s: float = 0.0) -> bool:
         nonlocal last, n_runs
         n_runs += 1
+        length_s = min(script.length_s, last.at_s + AFTER_S - earlier_s)
         broken = perform(script.having(events, length_s=length_s)).broken
         is_same = broken is not None and broken.promise == last.promise
         say(f"shrinking, run {n_runs}: {len(events)} faults {'break it too' if is_same else 'do not break it'}")
@@ -140,7 +143,12 @@ def shrink_script(
         return is_same
 
     begun = tuple(event for event in script.events if event.at_s <= outcome.broken.at_s)
-    events = shrink(begun, fails, max_tries=max_tries)
+    events = shrink(begun, fails, max_tries=max_tries - 1)
+    earlier_s = events[0].at_s - QUIET_S if events else 0.0
+    early = tuple(replace(event, at_s=round(event.at_s - earlier_s, 3)) for event in events)
+    if earlier_s > 0.0 and fails(early, earlier_s):
+        events = early
+    length_s = min(script.length_s, last.at_s + AFTER_S)
     return Shrunk(script=script.having(events, length_s=length_s), broken=last, n_runs=n_runs)
 
 
