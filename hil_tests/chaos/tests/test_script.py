@@ -57,6 +57,8 @@ def test_script_that_is_none_is_refused_in_one_line_with_its_place(tmp_path: Pat
         (head + event.replace('"amount": 1.0', '"amount": "much"'), "line 2"),
         (head + event.replace(', "for_s": 1.0', ""), "line 2.*lacks 'for_s'"),
         (head + event[:20], "line 2"),
+        (head + event.replace('"for_s": 1.0', '"for_s": 0.0'), "line 2.*unplug lasts"),
+        (head + event.replace("unplug", "capture_xrun"), "line 2.*capture_xrun is over by itself"),
     ):
         path.write_text(text, encoding="utf-8")
         with pytest.raises(HilError, match=words) as refused:
