@@ -155,7 +155,7 @@ def _event(record: dict[str, object], length_s: float) -> Event:
     if not (math.isfinite(amount) and 0.0 <= at_s <= length_s and 0.0 <= for_s <= length_s):
         raise ValueError(f"{fault} at {at_s} s for {for_s} s lies outside the {length_s} s of the script")
     if FAULTS[fault].lasts != (for_s > 0.0):
-        how = "lasts until it is ended: for_s is more than 0" if FAULTS[fault].lasts else "is over by itself: for_s is 0"
+        how = "lasts: for_s is more than 0" if FAULTS[fault].lasts else "is over by itself: for_s is 0"
         raise ValueError(f"{fault} {how}")
     return Event(at_s=at_s, fault=fault, amount=amount, for_s=for_s)
 
