@@ -27,7 +27,7 @@ from hil_tests.tap import Tap
 from .alsa_link import AlsaLink, InterfaceWiring
 from .card_link import ROOT
 from .console import Console
-from .systemd_shell import SystemdShell
+from .systemd_shell import PLAIN_LINE, SystemdShell
 
 START_S = 180.0  # a card that is slow, and a file system that is looked through
 RELAY_S = 60.0
@@ -139,6 +139,7 @@ class BenchBox:
         until_s = time.monotonic() + timeout_s
         if not self._has_shell:
             self._console.wait_for(self._prompt, timeout_s)
+            self.run(PLAIN_LINE)
             self._has_shell = True
         while not self._shell.are_up():
             if time.monotonic() > until_s:

@@ -29,7 +29,7 @@ from host_tools.seeding import MARK, Seed
 
 from .boot_rom import RomError, partition_offset_bytes
 from .qemu_box import PROMPT, BoxError, QemuBox
-from .systemd_shell import SystemdShell
+from .systemd_shell import PLAIN_LINE, SystemdShell
 
 ROOT = Path(__file__).resolve().parents[2]
 TOOLS = ("qemu-system-aarch64", "mcopy", "fdtput", "rauc")
@@ -125,6 +125,7 @@ class QemuBoard:
         until_s = time.monotonic() + timeout_s
         if PROMPT not in self._box.said[self._n_said_before :]:
             self._guarded(lambda: self._box.wait_for(PROMPT, timeout_s))
+            self.run(PLAIN_LINE)
         self.run("systemctl start data.mount evenhand-folders.service", timeout_s / SLOWER)
         while not self._shell.are_up():
             if time.monotonic() > until_s:

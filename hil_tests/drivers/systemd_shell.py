@@ -12,6 +12,7 @@ from hil_tests.errors import HilError
 
 SETTINGS = "/data/settings/box.env"  # its lines win over /etc/evenhand/box.env
 CHUNK_CHARACTERS = 2000  # of base64 in a command line: a terminal takes 4096
+PLAIN_LINE = "set +o emacs +o vi"  # else bash redraws a line that is longer than its terminal, and nobody can read that
 START_S = 90.0  # for services
 COMMAND_S = 30.0
 SIGNALS = {"killed": signal.SIGKILL, "stopped": signal.SIGSTOP}

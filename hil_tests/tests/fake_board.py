@@ -29,7 +29,7 @@ def main() -> int:
         text, line = line.decode(), b""
         os.write(port, f"{text}\r\n".encode())
         here = text.replace("/data/", f"{folder}/data/")
-        done = subprocess.run(["sh", "-c", here], env=environment, capture_output=True, text=True)
+        done = subprocess.run(["bash", "-c", here], env=environment, capture_output=True, text=True)
         os.write(port, (done.stdout + done.stderr).replace("\n", "\r\n").encode())
         if "poweroff" in text:
             os.write(port, b"[   42.0] reboot: Power down\r\n")
