@@ -9,10 +9,10 @@ from pathlib import Path
 
 from .drivers.choice import box_of
 from .errors import HilError
-from .probe.limits import FOLDER, load_limits
+from .probe.limits import load_limits
 from .rig import load_rig, rig_names
 
-LIMITS = FOLDER / "acceptance.toml"
+LIMITS = Path(__file__).parent / "limits" / "acceptance.toml"
 
 
 def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -11,8 +11,6 @@ from typing import ClassVar, Protocol
 
 from .errors import ProbeError
 
-FOLDER = Path(__file__).parent / "limits"
-
 
 class Result(Protocol):
     """What every measurement returns."""
