@@ -19,26 +19,28 @@ def shrink(items: Sequence[T], fails: Callable[[tuple[T, ...]], bool], *, max_tr
     items
         Fails as it is; not tried again.
     fails
-        Whether a part does. Asked at most ``max_tries`` times.
+        Whether a part does. Asked at most ``max_tries`` times, about each part once.
     """
-    left, n_parts, n_tries = tuple(items), 2, 0
+    left, n_parts = tuple(range(len(items))), 2
+    known: dict[tuple[int, ...], bool] = {}
     while len(left) >= 2:
         for candidate in _candidates(left, n_parts):
-            if n_tries >= max_tries:
-                return left
-            n_tries += 1
-            if fails(candidate):
+            if candidate not in known:
+                if len(known) >= max_tries:
+                    return tuple(items[i] for i in left)
+                known[candidate] = fails(tuple(items[i] for i in candidate))
+            if known[candidate]:
                 n_parts = 2 if len(candidate) <= -(-len(left) // n_parts) else max(n_parts - 1, 2)
                 left = candidate
                 break
         else:
             if n_parts >= len(left):
-                return left
+                break
             n_parts = min(2 * n_parts, len(left))
-    return left
+    return tuple(items[i] for i in left)
 
 
-def _candidates(items: tuple[T, ...], n_parts: int) -> list[tuple[T, ...]]:
+def _candidates(items: tuple[int, ...], n_parts: int) -> list[tuple[int, ...]]:
     """Return each of ``n_parts`` parts of about one size, then all but each; with two that is the same."""
     edges = [len(items) * i // n_parts for i in range(n_parts + 1)]
     spans = list(pairwise(edges))
