@@ -44,8 +44,8 @@ class Slip:
     unsure_frames
         How much later it may be: what lies between fits both ways.
     n_frames
-        How many are lost, repeated, inserted, zeroed or altered. A slip of more than half a period of the code, 10.9 s at
-        48 kHz, is told as the shorter way around.
+        How many are lost, repeated, inserted, zeroed or altered. A slip of more than half a period of the code, 10.9 s
+        at 48 kHz, is told as the shorter way around.
     """
 
     kind: str
