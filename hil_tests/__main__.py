@@ -1,4 +1,4 @@
-"""``python -m hil_tests``: suites on a rig, the page filed with a venue, faults that the bench must catch."""
+"""``python -m hil_tests``: suites on a rig, the page filed with a venue, faults that the bench must catch, chaos."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from . import mutations_command, report_command
+from .chaos import command as chaos_command
 from .errors import HilError
 from .rig import FIXTURES, load_rig, rig_names
 
@@ -48,6 +49,7 @@ def main(argv: list[str] | None = None) -> int:
     rigs.set_defaults(act=_rigs)
     report_command.add_to(commands)
     mutations_command.add_to(commands)
+    chaos_command.add_to(commands)
     options = parser.parse_args(argv)
     act: Callable[[argparse.Namespace], int] = options.act
     try:

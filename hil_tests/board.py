@@ -88,6 +88,10 @@ class Faults(Protocol):
     def kinds(self) -> tuple[str, ...]:
         """What may be asked for: words of ``FAULTS``."""
 
+    @property
+    def lacking(self) -> Mapping[str, str]:
+        """Words of ``FAULTS`` that this rig should have by its fixtures and does not, with the reason."""
+
     def begin(self, kind: str, amount: float = 1.0) -> None:
         """Let it happen; what ``amount`` means stands in ``FAULTS``.
 
@@ -98,20 +102,44 @@ class Faults(Protocol):
         """
 
     def end(self, kind: str) -> None:
-        """Put it right again; what is over by itself stays as it is."""
+        """Put it right again; what is over by itself, or went with the power, stays as it is."""
 
 
-# What each fault is, and its amount. A rig has those of its fixtures; a driver may know more.
-FAULTS: Mapping[str, str] = {
-    "capture_xrun": "capture breaks off so many times",
-    "playback_xrun": "playback breaks off so many times",
-    "unplug": "the sound card is gone until the end",
-    "late_wake": "each wake-up of the audio thread comes so many frames late until the end",
-    "drift_ppm": "the card's clock is so much too fast until the end",
-    "engine_killed": "the engine process dies",
-    "control_killed": "the control process dies",
-    "recorder_killed": "the recorder process dies",
-    "control_stopped": "the control process stands still until the end",
+@dataclass(frozen=True, kw_only=True)
+class FaultKind:
+    """A thing that can be broken: the fixture that can, what it is and what its amount means, and whether it lasts."""
+
+    needs: str
+    words: str
+    lasts: bool = True  # until the end; else it is over by itself
+
+
+def _fault(needs: str, words: str, *, lasts: bool = True) -> FaultKind:
+    return FaultKind(needs=needs, words=words, lasts=lasts)
+
+
+# Each fault once. A rig has those of its fixtures, but for what `Faults.lacking` says; a driver may know more.
+FAULTS: Mapping[str, FaultKind] = {
+    "capture_xrun": _fault("card_faults", "capture breaks off so many times", lasts=False),
+    "playback_xrun": _fault("card_faults", "playback breaks off so many times", lasts=False),
+    "unplug": _fault("card_faults", "the sound card is gone"),
+    "late_wake": _fault("card_faults", "each wake-up of the audio thread comes so many frames late"),
+    "drift_ppm": _fault("card_faults", "the card's clock is so much too fast"),
+    "engine_killed": _fault("process_faults", "the engine process dies", lasts=False),
+    "control_killed": _fault("process_faults", "the control process dies", lasts=False),
+    "recorder_killed": _fault("process_faults", "the recorder process dies", lasts=False),
+    "engine_stopped": _fault("process_faults", "the engine process stands still"),
+    "control_stopped": _fault("process_faults", "the control process stands still"),
+    "cpu_hog": _fault("load_faults", "so many other processes want a whole core each"),
+    "memory_short": _fault("load_faults", "only so many MiB are left to the box"),
+    "disk_full": _fault("disk_faults", "only so many MiB are left on the data disk"),
+    "disk_stuck": _fault("disk_faults", "what is written to the data disk does not get there"),
+    "state_block": _fault("disk_faults", "a block of the saved state is bad, at that part of its length", lasts=False),
+    "network_gone": _fault("network_faults", "nothing gets through; what was under way waits"),
+    "network_delay_ms": _fault("network_faults", "all that is sent, either way, takes so much longer"),
+    "network_cut": _fault("network_faults", "every connection breaks off", lasts=False),
+    "throttled": _fault("heat_faults", "the machine says so, in the bits of a Raspberry Pi's word"),
+    "brown_out": _fault("power", "the supply breaks down; the end gives it back and waits for the box"),
 }
 
 

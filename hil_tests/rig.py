@@ -25,6 +25,10 @@ FIXTURES = {
     "update": "two slots, a bundle for them, and the keys that its image trusts",
     "card_faults": "the sound card can be broken off, unplugged, delayed",
     "process_faults": "processes of the box can be killed and stopped",
+    "load_faults": "others can take the box's processor and memory",
+    "disk_faults": "the disk of its data can be full, stuck, damaged",
+    "heat_faults": "what its machine says of heat and supply can be set",
+    "network_faults": "the network between it and the laptop can be cut and delayed",
 }
 
 

@@ -36,8 +36,10 @@ from .messages import receive, send
 
 TICKS_PER_S = 50
 CONTROL_PATIENCE_S = 20.0  # for one tick of a control that lives; one that is dead or stopped is not waited for
+DROPPED_PATIENCE_S = 0.3  # for one that was away
 REST_S = 60.0  # for one tick of the audio thread, however loaded the machine is
 LOOK_AGAIN_S = 0.2  # whether it has died or been stopped meanwhile
+LATE_STEPS = 8  # to a period, while wake-ups are late
 BEHIND_S = 0.25  # a clock further behind than this does not catch up any more
 LOOK_S = 0.0003
 
@@ -50,11 +52,12 @@ class Bridge:
     ) -> None:
         self._card, self._period, self._rate_hz, self._path = card, period_frames, sample_rate_hz, segment
         self._segment: Segment | None = None
+        self._step = period_frames  # of the clock, around which the audio thread comes to rest
         self._tick_frames = sample_rate_hz // TICKS_PER_S
         self._has_tape = has_tape
         # The engine sleeps on capture and plays meanwhile; two programs at the ends of a cable sleep each for itself.
         self._directions = (Direction.CAPTURE,) if has_tape else tuple(Direction)
-        self._n_not_waited = 0
+        self._n_not_waited = self._n_dropped = 0
         self._is_free = False  # the clock keeps to the wall clock between requests
         self._began_s, self._began_frame = 0.0, 0
         self._requests: dict[str, Callable[..., Any]] = {
@@ -118,6 +121,7 @@ class Bridge:
             card.unplug() if n else card.replug()
         elif kind == "late_wake":
             card.wake_late(Direction.CAPTURE, n)
+            self._step = self._period // LATE_STEPS if n else self._period  # else any lateness is a whole period
         elif kind == "capture_xrun":
             card.xrun(Direction.CAPTURE, n)
         elif kind == "playback_xrun":
@@ -142,11 +146,11 @@ class Bridge:
             report = self._card.report()
             owners = [side.owner_pid for side in (report.capture, report.playback) if side.state != "closed"]
             if not all(_is_awake(pid) for pid in owners):
-                self._card.advance(min(self._period, end_frame - frame))
+                self._card.advance(min(self._step, end_frame - frame))
                 continue
             try:
                 self._card.run(
-                    end_frame - frame, step_frames=self._period, timeout_s=LOOK_AGAIN_S, directions=self._directions
+                    end_frame - frame, step_frames=self._step, timeout_s=LOOK_AGAIN_S, directions=self._directions
                 )
             except EvenhandError:
                 if time.monotonic() > until_s:
@@ -169,16 +173,22 @@ class Bridge:
         return 0.0
 
     def _wait_for_control(self) -> None:
-        until_s = time.monotonic() + CONTROL_PATIENCE_S
+        began_s = time.monotonic()
         while True:
             status = self._status()
-            if status is None or status.state not in ("running", "no_card") or not _is_awake(status.control_pid):
+            if status is None or status.state not in ("running", "no_card"):
+                return
+            if not (_is_awake(status.control_pid) and _is_awake(status.engine_pid)):  # it lives by what that tells
                 return
             due_frame = status.counters["frames"] // self._tick_frames * self._tick_frames
+            n_dropped = status.counters["observations_dropped"] + status.counters["taps_dropped"]
             if status.control_frame >= due_frame:
+                self._n_dropped = n_dropped
                 return
-            if time.monotonic() > until_s:
-                self._n_not_waited += 1
+            # It was away, and what was dropped meanwhile never comes: the next tick brings it up to date.
+            waited_s, is_complete = time.monotonic() - began_s, n_dropped == self._n_dropped
+            if waited_s > (CONTROL_PATIENCE_S if is_complete else DROPPED_PATIENCE_S):
+                self._n_not_waited += is_complete
                 return
             time.sleep(LOOK_S)
 
@@ -187,6 +197,7 @@ class Bridge:
         if self._segment is not None and not self._segment.is_current:
             self._segment.close()
             self._segment = None
+            self._n_dropped = 0
         if self._segment is None:
             with suppress(EvenhandError):
                 self._segment = Segment(self._path, is_control=False)

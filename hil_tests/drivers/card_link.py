@@ -24,9 +24,7 @@ from .messages import receive, send
 
 ROOT = Path(__file__).resolve().parents[2]
 STREAM_FRAMES = 4800
-# Kinds of board.FAULTS that end when they are told to; the others are over by themselves.
-LASTING = ("unplug", "late_wake")
-KINDS = ("capture_xrun", "playback_xrun", *LASTING)
+KINDS = ("capture_xrun", "playback_xrun", "unplug", "late_wake")  # of board.FAULTS
 
 
 class CardLink:

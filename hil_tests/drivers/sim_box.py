@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -26,16 +25,19 @@ from hil_tests.errors import HilError, NotWiredError
 from hil_tests.rig import Rig
 from hil_tests.tap import Tap
 
-from .card_link import KINDS, LASTING, ROOT, CardLink
+from .card_link import ROOT, CardLink
+from .data_disk import DataDisk
 from .services import Service
+from .sim_faults import SimFaults
 from .units import SETTINGS, UNITS, BoxPlaces, read_settings, read_unit
+from .wire import Wire
 
 SERVICES = ("engine", "control", "agent")  # what an installed box starts
 # A still card is not a card that is gone; the audio thread needs no real time where the clock waits for it.
 ENGINE_OPTIONS = "--card-timeout-ms 3600000 --priority 0"
 MEMORY = Path("/dev/shm")
+THROTTLED = "sys/devices/platform/soc/soc:firmware/get_throttled"
 PAIRING_CODE = "BNCH-C0DE"
-SIGNALS = {"killed": signal.SIGKILL, "stopped": signal.SIGSTOP}
 
 
 class SimBox:
@@ -64,13 +66,17 @@ class SimBox:
         self._stack = ExitStack()
         self.folder = _fresh_folder()
         self._stack.callback(shutil.rmtree, self.folder, ignore_errors=True)
-        self._stack.callback(self.cut_power)
+        self._stack.callback(self._clear)
         self._places = BoxPlaces(self._checkout, self.folder / "root")
+        self._machine = self.folder / "machine"  # what it says of itself; the rest of this one's is not the box's
+        self._disk = DataDisk(self.folder / "disk", self._places.file("/var/lib/evenhand"))
         try:
             self._furnish()
             segment = self._places.file("/run/evenhand/segment")
             self.card = self._stack.enter_context(CardLink(self.board, self.folder, segment))
             self._tap = Tap(self.card)
+            self._wire = self._stack.enter_context(Wire(self._agent_port))
+            self._faults = self._stack.enter_context(SimFaults(self, self._disk, self._wire))
         except BaseException:
             self._stack.close()
             raise
@@ -88,8 +94,8 @@ class SimBox:
 
     def renew(self) -> None:
         """Cut the power and furnish it anew; its card's clock goes on from where it stands."""
-        self.cut_power()
-        shutil.rmtree(self._places.folder)
+        self._faults.end_all()
+        self._clear()
         self._tap.forget()
         self._furnish()
 
@@ -122,6 +128,7 @@ class SimBox:
         """Kill everything at once; ``/run`` is forgotten."""
         for service in self._services.values():
             service.kill()
+        self._disk.free()  # who waits for it could not die
         self._power.close()
         self._services = {}
         shutil.rmtree(self._places.file("/run/evenhand"), ignore_errors=True)
@@ -164,7 +171,7 @@ class SimBox:
         fixed = {
             "EVENHAND_ENGINE_OPTIONS": ENGINE_OPTIONS,
             "EVENHAND_AGENT_OPTIONS": f"--listen 127.0.0.1 --port 0 --no-announce "
-            f"--journalctl {self.folder / 'journalctl'}",
+            f"--journalctl {self.folder / 'journalctl'} --machine {self._machine}",
         }
         for name, text in settings.items():
             if name not in self._settings:
@@ -212,12 +219,10 @@ class SimBox:
 
     @property
     def network_address(self) -> tuple[str, int]:
-        """Where the update agent answers, as it says itself."""
+        """The end of the cable to the update agent."""
         self.rig.need("network")
-        found = re.findall(r"listens on port (\d+)", self.service("agent").log)
-        if not found:
-            raise HilError(f"the update agent does not listen; it said: {self.service('agent').last_words}")
-        return "127.0.0.1", int(found[-1])
+        self.service("agent")
+        return self._wire.address
 
     def evenhand(self, *arguments: str, timeout_s: float = COMMAND_S) -> str:
         """Run the laptop's command, with settings of its own, paired when it is first needed."""
@@ -238,20 +243,52 @@ class SimBox:
 
     @property
     def faults(self) -> SimFaults:
-        """Those of the card, and of processes."""
-        return SimFaults(self.card, self._services)
+        """Those of the card, of processes, of their machine, its disk, its network and its supply."""
+        return self._faults
 
     # -------------------------------------------------------------------------------------------------- inside
+
+    def _clear(self) -> None:
+        self.cut_power()
+        self._disk.unmount()
+        shutil.rmtree(self._places.folder, ignore_errors=True)
+
+    def _agent_port(self) -> int:
+        """Return where the update agent listens, as it says itself."""
+        found = re.findall(r"listens on port (\d+)", self._services["agent"].log) if self._services else []
+        if not found:
+            raise ConnectionRefusedError("the update agent does not listen")
+        return int(found[-1])
+
+    def file(self, path: str) -> Path:
+        """Return where a file of the box lies on this machine."""
+        return self._places.file(path)
+
+    def pids(self) -> tuple[int, ...]:
+        """Return the processes of its services that live."""
+        return tuple(pid for service in self._services.values() if (pid := service.pid))
+
+    def say_throttled(self, bits: int) -> None:
+        """Let the machine say that of its supply and its heat, as a Raspberry Pi does."""
+        path = self._machine / THROTTLED
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"{bits:x}\n")
+
+    def wait_for_card(self, timeout_s: float = START_S) -> None:
+        """Wait, with a clock that stands, until the engine has taken its card again."""
+        self._wait_for_sound(timeout_s, ("running",))
 
     def _furnish(self) -> None:
         """Lay out what an installed box has before its first start."""
         self._was_on = False
         for path in ("/etc/evenhand", "/var/lib/evenhand", "/var/lib/evenhand-agent", "/boot/select"):
             self._places.file(path).mkdir(parents=True)
+        self._disk.mount()
         for path in ("/var/lib/evenhand/state", "/var/lib/evenhand/scenes", "/var/lib/evenhand/recordings"):
             self._places.file(path).mkdir()
         seed = f'name = "bench"\npairing_code = "{PAIRING_CODE}"\n'
         self.put(seed.encode(), "/boot/select/evenhand-seed.toml")
+        self.say_throttled(0)
         journal = self.folder / "journalctl"  # stands for systemd's: all that the services have said
         journal.write_text(f"#!/bin/sh\nexec cat '{self.folder}'/*.log\n")
         journal.chmod(0o755)
@@ -287,39 +324,12 @@ class SimBox:
             raise HilError(f"no service {name!r}; there are {', '.join(self._services)}")
         return self._services[name]
 
-    def _wait_for_sound(self, timeout_s: float) -> None:
+    def _wait_for_sound(self, timeout_s: float, states: tuple[str, ...] = ("running", "no_card")) -> None:
         until_s = time.monotonic() + timeout_s
-        while self.card.report()["state"] not in ("running", "no_card"):
+        while self.card.report()["state"] not in states:
             if time.monotonic() > until_s:
                 raise HilError(f"no sound in time; the engine said: {self.service('engine').last_words}")
             time.sleep(0.01)
-
-
-class SimFaults:
-    """The ``Faults`` of ``hil_tests.board``."""
-
-    def __init__(self, card: CardLink, services: dict[str, Service]) -> None:
-        self._card, self._services = card, services
-        self.kinds = (*KINDS, *(f"{name}_{way}" for name in ("engine", "control", "recorder") for way in SIGNALS))
-
-    def begin(self, kind: str, amount: float = 1.0) -> None:
-        """Let it happen."""
-        name, _, way = kind.rpartition("_")
-        if kind in KINDS:
-            self._card.fault(kind, amount)
-        elif kind in self.kinds:
-            pid = self._services[name].send(SIGNALS[way])
-            while way == "killed" and self._services[name].pid == pid:
-                time.sleep(0.001)
-        else:
-            raise HilError(f"this rig cannot {kind!r}; it can {', '.join(self.kinds)}")
-
-    def end(self, kind: str) -> None:
-        """Put it right again."""
-        if kind in LASTING:
-            self._card.fault(kind, 0.0)
-        elif kind.endswith("_stopped"):
-            self._services[kind.removesuffix("_stopped")].send(signal.SIGCONT)
 
 
 def _fresh_folder() -> Path:

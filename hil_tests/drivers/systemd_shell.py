@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import shlex
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from hil_tests.errors import HilError
@@ -29,6 +29,7 @@ class SystemdShell:
     """
 
     kinds = tuple(f"{name}_{way}" for name in ("engine", "control", "recorder") for way in SIGNALS)
+    lacking: Mapping[str, str] = {"brown_out": "a shell has no power: cut_power and power_on of the box do it"}
 
     def __init__(self, run: Callable[[str, float], str]) -> None:
         self._run = run
