@@ -119,6 +119,7 @@ def test_bundle_that_is_not_right_is_refused_with_its_reason_and_nothing_changes
     system, keepsakes = bench.system(), bench.keepsakes()
     bundle = make(bench.releases, tmp_path)
     said_here, said_there = REFUSED[make]
+    bench.hush()
 
     typed = bench.laptop.run(bench.box, "update", bundle, "--yes")
     assert typed.status == 1
@@ -177,6 +178,7 @@ def test_release_that_is_not_well_is_left_without_a_hand_and_settings_are_intact
     box, keepsakes = bench.box, bench.keepsakes()
     old = bench.committed()
     n_starts = len(box.starts)
+    bench.hush()
     outcome = bench.laptop.run(box, "update", make(bench.releases), "--yes")
     assert outcome.status == 1, outcome.said
     assert re.search("by itself|not back and well", outcome.said), outcome.said  # the latter on a slow machine
@@ -199,6 +201,7 @@ def test_update_over_a_cable_is_tried_and_committed(bench: Bench) -> None:
     box, keepsakes = bench.box, bench.keepsakes()
     old, n_starts = bench.committed(), len(bench.box.starts)
     release = read_bundle(bench.releases.whole(f"{bench.releases.version}.post1", is_slim=True))
+    bench.hush()
     outcome = bench.laptop.run(box, "update", release.path, "--yes", "--serial", bench.cable.ends["laptop"])
     assert outcome.status == 0, outcome.said
     assert [(start.partition, start.is_tryboot) for start in box.starts[n_starts:]] == [({2: 3, 3: 2}[old], True)]
@@ -216,6 +219,7 @@ def test_update_is_tried_committed_keeps_the_settings_and_can_be_taken_back(benc
     new = {2: 3, 3: 2}[old]
     release = read_bundle(bench.releases.whole(f"{bench.releases.version}.post2"))
     select = select_sectors(box.disk)
+    bench.hush()
     outcome = bench.laptop.run(box, "update", release.path, "--yes")
     assert outcome.status == 0, outcome.said
     assert bench.await_health() == f"slot {'ab'[new - 2]} is committed"
@@ -272,6 +276,7 @@ def test_power_cut_at_any_moment_of_an_update_leaves_a_box_that_starts_and_takes
     box, laptop, keepsakes = bench.box, bench.laptop, bench.keepsakes()
     release = bench.releases.whole(f"{bench.releases.version}.post3", is_slim=True)
     words = ("update", release, "--yes", "--again")
+    bench.hush()
     began_s = time.monotonic()
     outcome = laptop.run(box, *words)
     whole_s = time.monotonic() - began_s
@@ -280,6 +285,7 @@ def test_power_cut_at_any_moment_of_an_update_leaves_a_box_that_starts_and_takes
     rng = random.Random(20261126)
     for n in range(N_POWER_CUTS):
         after_s = rng.uniform(0.0, whole_s)
+        bench.hush()
         job = laptop.begin(*words)
         box.go_on(lambda job=job: job.is_over, after_s)  # type: ignore[misc]
         box.cut_power()
