@@ -91,10 +91,23 @@ class Course:
                 had_bytes = send_bundle(device, bundle, sha256, on_step)
             if 0 < had_bytes < bundle.size_bytes:
                 self._say(f"went on from {had_bytes} of {bundle.size_bytes} bytes")
-            device.post("verify", again=is_again)
+            self._verify(device, is_again=is_again)
             self._say("signature, board, version and content are right")
             update = device.post("install", even_if_sounding=even_if_sounding, again=is_again)
         self._follow(device, int(update["last_event"]))
+
+    def _verify(self, device: Device, *, is_again: bool) -> None:
+        """Have the box look at the bundle, which may take a slow one longer than an answer may."""
+        began_s = time.monotonic()
+        while True:
+            try:
+                device.post("verify", again=is_again)
+                return
+            except (BoxAbsentError, RefusedError) as error:
+                is_at_it = isinstance(error, BoxAbsentError) or error.facts.get("is_busy", False)
+                if not is_at_it or time.monotonic() - began_s > self._back_s:
+                    raise
+            time.sleep(LOOK_S)
 
     def _follow(self, device: Device, after: int) -> None:
         """Show how the installation goes, to its end; the box goes on with it, whoever watches."""
