@@ -28,6 +28,8 @@ from .target import ARM64, Target
 
 FILES = FOLDER / "files"
 UNITS = ROOT / "firmware/system/units"
+# Of an image the owner's settings lie on the data partition.
+SETTINGS_BY_HAND, SETTINGS = "--settings /etc/evenhand/box.env", "--settings /data/settings/box.env"
 SITE_PACKAGES = "opt/evenhand/.venv/lib/python3.11/site-packages"
 ENABLED: dict[str, tuple[str, ...]] = {
     "multi-user.target.wants": (
@@ -127,7 +129,7 @@ def write_system(tree: Path, board: Board, release: Release, keyring: Path) -> N
                  is_program=os.access(path, os.X_OK))  # fmt: skip
     system = "etc/systemd/system"
     for path in sorted(path for path in UNITS.iterdir() if path.suffix in (".service", ".target", ".path")):
-        _put(tree, f"{system}/{path.name}", path.read_text(encoding="utf-8"))
+        _put(tree, f"{system}/{path.name}", path.read_text(encoding="utf-8").replace(SETTINGS_BY_HAND, SETTINGS))
     for service in SERVICES:
         _put(tree, f"{system}/{service}.service.d/board.conf", drop_in_text(board))
     _put(tree, "etc/tmpfiles.d/evenhand.conf", (UNITS / "tmpfiles.d/evenhand.conf").read_text(encoding="utf-8"))

@@ -44,10 +44,14 @@ class QemuBox:
         Folder for what belongs to one box.
     ports
         What of the box's network is reached from here: (port here, port there).
+    cable
+        Terminal of this machine that the box's second serial port hangs on, which ``evenhand --serial`` talks to.
     """
 
-    def __init__(self, disk: Path, work: Path, *, ports: Sequence[tuple[int, int]] = ()) -> None:
-        self.disk, self._work, self._ports = disk, work, tuple(ports)
+    def __init__(
+        self, disk: Path, work: Path, *, ports: Sequence[tuple[int, int]] = (), cable: Path | None = None
+    ) -> None:
+        self.disk, self._work, self._ports, self._cable = disk, work, tuple(ports), cable
         self._nvram = work / "nvram"
         self.log = work / "line.log"  # all that came over the serial line, as it comes
         self._nvram.write_bytes(bytes(NVRAM_BYTES))
@@ -56,6 +60,7 @@ class QemuBox:
         self.said = ""  # all that came over the serial line
         self.starts: list[Start] = []
         self._mark = 0  # how far it was waited for
+        self._start_mark = 0  # where the last start begins
         self._n_commands = 0
 
     def __enter__(self) -> Self:
@@ -177,6 +182,11 @@ class QemuBox:
                     self.wait_for_reset(1.0)
 
     @property
+    def said_since_start(self) -> str:
+        """What it has said since it was started last."""
+        return self.said[self._start_mark :]
+
+    @property
     def last_words(self) -> str:
         """The end of what it said."""
         return self.said[-400:]
@@ -184,6 +194,7 @@ class QemuBox:
     def _launch(self) -> Start:
         chosen = start(self.disk, self._nvram, self._work)
         self.starts.append(chosen)
+        self._start_mark = len(self.said)
         ours, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(
@@ -205,8 +216,14 @@ class QemuBox:
             "-drive", f"if=none,id=nvram,file={self._nvram},format=raw,cache=writethrough",
             "-device", "virtio-blk-pci,drive=nvram,serial=nvram",
             "-netdev", f"user,id=net{forwarded}", "-device", "virtio-net-pci,netdev=net", "-device", "virtio-rng-pci",
-            "-device", "i6300esb", "-action", "watchdog=reset",
+            "-device", "i6300esb", "-action", "watchdog=reset", *self._cable_end(),
         ]  # fmt: skip
+
+    def _cable_end(self) -> list[str]:
+        if self._cable is None:
+            return []
+        return ["-device", "virtio-serial-pci", "-chardev", f"serial,id=cable,path={self._cable}",
+                "-device", "virtconsole,chardev=cable"]  # fmt: skip
 
     def _device_tree(self, chosen: Start) -> Path:
         """Return the machine's device tree with what the boot loader says, big-endian as everything in it."""
