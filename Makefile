@@ -5,9 +5,11 @@ PYTHON_BIN := .venv/bin/python
 PYTEST_ARGS ?= -n auto --maxprocesses 4 --dist loadfile
 DEMO_OUT := out/demo
 RECIPE ?= small
+RIG ?= sim
+SUITE ?= full
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build model test lint bench aarch64 soak generate clean
+.PHONY: help demo build model test hil lint bench aarch64 soak generate clean
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,7 +27,11 @@ model: ## Make the learned mixer from seeds, about 90 minutes of two cores; stop
 
 test: ## Run every test but the soak; generated files and import contracts are among them
 	@.ci/setup test
-	@$(PYTHON_BIN) -m pytest -m "not soak and not aarch64" $(PYTEST_ARGS)
+	@$(PYTHON_BIN) -m pytest -m "not soak and not aarch64" --rig sim $(PYTEST_ARGS)
+
+hil: ## Test a box from outside: RIG=sim, qemu_arm64 or a file of your own; SUITE=smoke, full or soak
+	@.ci/setup test
+	@$(PYTHON_BIN) -m hil_tests run --rig $(RIG) --suite $(SUITE)
 
 lint: ## Check layout, types and imports; changes nothing
 	@.ci/setup lint

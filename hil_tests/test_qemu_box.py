@@ -1,208 +1,318 @@
-"""An emulated box from its image: it starts, is updated, keeps its settings, and comes back from a bad update.
+"""An emulated box from its image: it starts, is updated, refuses what it must, and outlives bad updates and power cuts.
 
 ``EVENHAND_IMAGE`` names a folder that ``evenhand image build --board qemu_arm64 --development`` made, and
-``EVENHAND_KEYS`` the keys of its keyring. Minutes a test on a quiet machine.
+``EVENHAND_KEYS`` the keys of its keyring. Tests share a box where the one before left it well; minutes each.
 """
 
 from __future__ import annotations
 
-import functools
-import http.server
-import json
 import os
+import random
+import re
 import shutil
-import subprocess
-import sys
-import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from itertools import chain, combinations
 from pathlib import Path
 
 import pytest
 
-from hil_tests.drivers.boot_rom import RomError, chosen_partition, partition_offset_bytes, read_file
-from hil_tests.drivers.qemu_box import PROMPT, QemuBox
+from host_tools.bundle_file import BundleFile, read_bundle
+from host_tools.errors import RefusedError
+from host_tools.keys import KeyFolder
+from host_tools.sending import send_bundle
+
+from .bench import MORE_BYTES, Bench
+from .drivers.boot_rom import RomError
+from .partitions import extents
+from .releases import Releases, damaged
 
 pytestmark = pytest.mark.soak
 
-START_S, INSTALL_S, RESET_S = 1500.0, 1500.0, 900.0  # of a busy machine; a quiet one takes a tenth
-MORE_BYTES = 600 * 1024 * 1024  # a card is larger than its image
-SELECT_BYTES = 40 * 1024 * 1024
+N_POWER_CUTS = int(os.environ.get("EVENHAND_POWER_CUTS", "20"))
 SECTOR_BYTES = 512
+CABLE_BYTES, MIN_CABLE_BYTES = 6 << 20, 1 << 20  # of 130 MB: an emulated core carries some 50 kB/s in Python
+PATIENCE_S = 1800.0  # of a busy machine
+PARTITION = {"a": 2, "b": 3}
+TOOLS = ("qemu-system-aarch64", "mcopy", "fdtput", "rauc", "mksquashfs", "unsquashfs")
+APP = "opt/evenhand/firmware"
+MODEL = f"{APP}/inference/pretrained/evenhand.bundle"
 
 
-@pytest.fixture(scope="session")
-def image() -> Path:
-    name = os.environ.get("EVENHAND_IMAGE")
-    missing = [tool for tool in ("qemu-system-aarch64", "mcopy", "fdtput", "rauc") if shutil.which(tool) is None]
-    if not name or missing:
-        pytest.skip(f"needs EVENHAND_IMAGE, an image to start; and of tools {missing or 'nothing more'}")
-    return Path(name)
+@pytest.fixture(scope="module")
+def releases(tmp_path_factory: pytest.TempPathFactory) -> Releases:
+    image, keys = (os.environ.get(name) for name in ("EVENHAND_IMAGE", "EVENHAND_KEYS"))
+    missing = [tool for tool in TOOLS if shutil.which(tool) is None]
+    if not image or not keys or missing:
+        pytest.skip(f"needs EVENHAND_IMAGE and EVENHAND_KEYS; and of tools {missing or 'nothing more'}")
+    return Releases(Path(image), Path(keys), tmp_path_factory.mktemp("releases"))
 
 
-@pytest.fixture(scope="session")
-def keys() -> Path:
-    name = os.environ.get("EVENHAND_KEYS")
-    if not name:
-        pytest.skip("needs EVENHAND_KEYS, the keys of the image's keyring")
-    return Path(name)
+@pytest.fixture(scope="module")
+def bench(releases: Releases, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    with Bench(releases, tmp_path_factory.mktemp("bench")) as bench:
+        yield bench
 
 
-@pytest.fixture
-def box(image: Path, tmp_path: Path) -> Iterator[QemuBox]:
-    record = json.loads((image / "image.json").read_text())
-    card = tmp_path / "card.img"
-    subprocess.run(["cp", "--sparse=always", str(image / record["files"]["disk"]["name"]), str(card)], check=True)
-    with card.open("r+b") as file:
-        file.truncate(card.stat().st_size + MORE_BYTES)
-    with QemuBox(card, tmp_path) as box:
-        yield box
-
-
-@pytest.fixture
-def served(tmp_path: Path) -> Iterator[tuple[Path, str]]:
-    """Serve a folder; yield it and the address that a box reaches it by."""
-    folder = tmp_path / "served"
-    folder.mkdir()
-    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(folder))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield folder, f"http://10.0.2.2:{server.server_address[1]}"
-        server.shutdown()
-
-
-def make_bundle(image: Path, keys: Path, out: Path) -> Path:
-    command = [sys.executable, "-m", "firmware.image", "bundle", "--image", str(image), "--keys", str(keys), "--out"]
-    subprocess.run([*command, str(out)], check=True, capture_output=True)
-    return out
-
-
-def started(box: QemuBox) -> None:
-    box.power_on()
-    box.wait_for(PROMPT, START_S)
-    box.run("systemctl start data.mount evenhand-folders.service", START_S)  # a shell comes before all is mounted
-
-
-def fetch(box: QemuBox, address: str, name: str) -> None:
-    box.run(f"python3 -c \"import urllib.request as u; u.urlretrieve('{address}/{name}', '/data/{name}')\"", INSTALL_S)
-
-
-def restarted(box: QemuBox) -> int:
-    """Restart the box and return the partition that it came back from."""
-    box.type("systemctl reboot\n")
-    return box.wait_for_reset(RESET_S).partition
-
-
-def test_box_starts_mixes_and_finds_itself_good(box: QemuBox) -> None:
-    started(box)
-    box.wait_for(r"good +control", START_S)
-    box.wait_for(r"slot a was committed before", START_S)
-    assert "active" in box.run("systemctl is-active evenhand-engine evenhand-control")
-    size_kib = int(box.run("df --output=size /data | tail -1"))
+def test_box_starts_mixes_and_finds_itself_good(bench: Bench) -> None:
+    told = bench.fresh()
+    box = bench.box
+    assert [start.partition for start in box.starts] == [2]
+    assert told["version"] == bench.releases.version
+    assert told["engine"]["state"] == "running"
+    assert told["sound"]["why_not_now"] is None
+    for item in ("engine", "control", "model"):
+        assert re.search(rf"good +{item}:", box.said), box.said[-400:]
+    assert re.search(r"periods: \d+ served", box.said)  # how many, a busy machine decides
+    size_kib = int(box.run("df --output=size /data | tail -1", PATIENCE_S))
     assert size_kib * 1024 > MORE_BYTES  # it has grown
-    assert box.run("touch /usr/x 2>&1; mount | grep -c ' on / type overlay'").strip() == "1"
+    assert box.run("touch /usr/x 2>&1; mount | grep -c ' on / type overlay'", PATIENCE_S).strip() == "1"
+    checkup = bench.laptop.run(box, "doctor")
+    assert "engine" in checkup.said, checkup.said
 
 
-def test_update_is_tried_committed_and_keeps_the_settings(
-    box: QemuBox, image: Path, keys: Path, served: tuple[Path, str]
+# ------------------------------------------------------------------------------------------------------ refusals
+
+
+def by_a_stranger(releases: Releases, work: Path) -> Path:
+    KeyFolder(folder=work / "strangers").make("stranger", 90)
+    return releases.empty("0.9.1", keys=work / "strangers")
+
+
+def with_a_byte_of_its_content_changed(releases: Releases, _: Path) -> Path:
+    return damaged(releases.empty("0.9.2"), "content", at=20_000)
+
+
+def with_a_byte_of_its_signature_changed(releases: Releases, _: Path) -> Path:
+    return damaged(releases.empty("0.9.3"), "signature", at=-40)
+
+
+def cut_short(releases: Releases, _: Path) -> Path:
+    whole = releases.empty("0.9.4")
+    return damaged(whole, "short", n_bytes=whole.stat().st_size // 2)
+
+
+def for_another_board(releases: Releases, _: Path) -> Path:
+    return releases.empty("0.9.5", compatible="evenhand-raspberry_pi_4")
+
+
+def older_than_what_runs(releases: Releases, _: Path) -> Path:
+    return releases.empty("0.0.9")
+
+
+REFUSED: dict[Callable[[Releases, Path], Path], tuple[str, str]] = {  # what laptop and box say to it
+    by_a_stranger: ("(?i)self-signed|signature", "(?i)self-signed|signature"),
+    with_a_byte_of_its_content_changed: ("not what was signed", "not what was signed"),
+    with_a_byte_of_its_signature_changed: ("(?i)signature|CMS", "(?i)signature|CMS"),
+    cut_short: ("no firmware bundle, or not all of one", "(?i)signature|bundle"),
+    for_another_board: (
+        "is for raspberry_pi_4, testbox is qemu_arm64; nothing was sent",
+        "the bundle is for evenhand-r",
+    ),
+    older_than_what_runs: ("older than the", "older than the"),
+}
+
+
+@pytest.mark.parametrize("make", REFUSED, ids=lambda make: make.__name__)
+def test_bundle_that_is_not_right_is_refused_with_its_reason_and_nothing_changes(
+    bench: Bench, make: Callable[[Releases, Path], Path], tmp_path: Path
 ) -> None:
-    make_bundle(image, keys, served[0] / "new.raucb")
-    started(box)
-    box.run("mkdir -p /data/settings && echo EVENHAND_HEALTH_SECONDS=10 >/data/settings/box.env")
-    identity = box.run("cat /etc/machine-id")
-    fetch(box, served[1], "new.raucb")
-    box.run("rauc install /data/new.raucb", INSTALL_S)
-    before = select_sectors(box.disk)
-    assert restarted(box) == 3
-    assert box.starts[-1].is_tryboot
-    box.wait_for(r"slot b is committed", START_S)
-    box.run("sync")
-    after = select_sectors(box.disk)
-    assert committed(box) == 3
-    assert box.run("cat /etc/machine-id") == identity
-    assert "EVENHAND_HEALTH_SECONDS=10" in box.run("cat /data/settings/box.env")
-    assert restarted(box) == 3
-    assert not box.starts[-1].is_tryboot
-    assert_every_torn_write_boots(box, before, after)
+    before = bench.ready()
+    system, keepsakes = bench.system(), bench.keepsakes()
+    bundle = make(bench.releases, tmp_path)
+    said_here, said_there = REFUSED[make]
+    bench.hush()
+
+    typed = bench.laptop.run(bench.box, "update", bundle, "--yes")
+    assert typed.status == 1
+    assert re.search(said_here, typed.said), typed.said
+    taken = _as_it_is(bundle)
+    with bench.laptop.device() as device:  # whatever a laptop knows
+        send_bundle(device, taken, taken.sha256(), lambda *_: None)
+        with pytest.raises(RefusedError, match=said_there):
+            device.post("verify")
+
+    after = bench.laptop.status(bench.box)
+    assert after["update"]["slots"] == before["update"]["slots"]
+    assert after["update"]["is_trial"] is False
+    assert bench.system() == system
+    assert bench.keepsakes() == keepsakes
 
 
-def test_power_cut_while_an_update_is_written_leaves_the_old_system(
-    box: QemuBox, image: Path, keys: Path, served: tuple[Path, str]
-) -> None:
-    make_bundle(image, keys, served[0] / "new.raucb")
-    started(box)
-    fetch(box, served[1], "new.raucb")
-    box.run("sync")
-    box.type("rauc install /data/new.raucb\n")
-    box.wait_for(r"(?i)copying image", INSTALL_S)
-    box.cut_power()
-    assert box.power_on().partition == 2
-    box.wait_for(PROMPT, START_S)
-    box.run("rauc install /data/new.raucb", INSTALL_S)
-    assert restarted(box) == 3
+def _as_it_is(bundle: Path) -> BundleFile:
+    return BundleFile(
+        path=bundle, size_bytes=bundle.stat().st_size, version="?", compatible="?", notes="", images=()
+    )  # fmt: skip
+
+
+# --------------------------------------------------------------------------------------------------- bad releases
+
+
+def without_first_root(releases: Releases) -> Path:
+    return releases.rootless("0.8.1", first_root=b"no archive\n" * 500)  # the kernel panics
+
+
+def without_root(releases: Releases) -> Path:
+    return releases.rootless("0.8.2")
+
+
+def with_a_dead_engine(releases: Releases) -> Path:
+    dead = {
+        f"{APP}/engine_process.py": b"raise SystemExit(1)\n",
+        f"{APP}/__pycache__/engine_process.cpython-311.pyc": None,
+    }
+    return releases.whole("0.8.3", dead, is_slim=True)
+
+
+def with_a_broken_model(releases: Releases) -> Path:
+    model = bytearray(releases.file_of_root(MODEL))
+    model[len(model) // 2] ^= 0x10
+    return releases.whole("0.8.4", {MODEL: bytes(model)}, is_slim=True)
 
 
 @pytest.mark.parametrize(
-    ("what", "damage"),
-    [
-        ("dead engine", "echo 'raise SystemExit(1)' >$R/opt/evenhand/firmware/mixer_setup.py; "
-                        "rm $R/opt/evenhand/firmware/__pycache__/mixer_setup.*"),
-        ("broken model", "printf x >>$R/opt/evenhand/firmware/inference/pretrained/evenhand.bundle"),
-    ],
-)  # fmt: skip
-def test_release_that_is_not_good_is_left_by_itself(
-    box: QemuBox, image: Path, keys: Path, served: tuple[Path, str], tmp_path: Path, what: str, damage: str
+    "make", [without_first_root, without_root, with_a_dead_engine, with_a_broken_model], ids=lambda make: make.__name__
+)
+def test_release_that_is_not_well_is_left_without_a_hand_and_settings_are_intact(
+    bench: Bench, make: Callable[[Releases], Path]
 ) -> None:
-    broken = tmp_path / "broken"
-    shutil.copytree(image, broken, ignore=shutil.ignore_patterns("*.img"))
-    root = tmp_path / "root"
-    subprocess.run(["unsquashfs", "-q", "-n", "-d", str(root), str(broken / "rootfs.squashfs")], check=True)
-    subprocess.run(["sh", "-ec", damage], env={**os.environ, "R": str(root)}, check=True)
-    (broken / "rootfs.squashfs").unlink()
-    subprocess.run(
-        ["mksquashfs", str(root), str(broken / "rootfs.squashfs"), "-quiet", "-no-progress", "-comp", "zstd"],
-        check=True,
-    )
-    make_bundle(broken, keys, served[0] / "bad.raucb")
-    started(box)
-    box.run("mkdir -p /data/settings && echo EVENHAND_HEALTH_SECONDS=10 >/data/settings/box.env")
-    fetch(box, served[1], "bad.raucb")
-    box.run("rauc install /data/bad.raucb", INSTALL_S)
-    assert restarted(box) == 3
-    box.wait_for(r"slot b is left: restarting into slot a", START_S)
-    assert box.wait_for_reset(RESET_S).partition == 2, what
-    box.wait_for(PROMPT, START_S)
-    assert "EVENHAND_HEALTH_SECONDS=10" in box.run("cat /data/settings/box.env")
+    before = bench.ready()
+    box, keepsakes = bench.box, bench.keepsakes()
+    old = bench.committed()
+    n_starts = len(box.starts)
+    bench.hush()
+    outcome = bench.laptop.run(box, "update", make(bench.releases), "--yes")
+    assert outcome.status == 1, outcome.said
+    assert re.search("by itself|not back and well", outcome.said), outcome.said  # the latter on a slow machine
+    assert box.go_on(lambda: len(box.starts) >= n_starts + 2, PATIENCE_S), box.last_words
+    tried, back = box.starts[n_starts:]
+    assert (tried.partition, tried.is_tryboot) == ({2: 3, 3: 2}[old], True)
+    assert (back.partition, back.is_tryboot) == (old, False)
+    after = bench.settled()
+    assert after["version"] == before["version"]
+    assert after["engine"]["state"] == "running"
+    assert bench.committed() == old
+    assert bench.keepsakes() == keepsakes
 
 
-def committed(box: QemuBox) -> int:
-    content = read_file(box.disk, 1, "autoboot.txt", box.disk.parent).read_bytes()
-    return chosen_partition(content, is_tryboot=False)[0]
+# --------------------------------------------------------------------------------------------------- good releases
+
+
+class NetworkGoneError(Exception):
+    """Enough was sent."""
+
+
+def test_update_goes_on_over_a_cable_when_the_network_is_gone_and_is_committed(bench: Bench) -> None:
+    before = bench.ready(bench.releases.version)
+    box, keepsakes = bench.box, bench.keepsakes()
+    old, n_starts = bench.committed(), len(bench.box.starts)
+    release = read_bundle(bench.releases.whole(f"{bench.releases.version}.post1", is_slim=True))
+    bench.hush()
+
+    def on_step(sent_bytes: float, _: str) -> None:
+        if sent_bytes >= release.size_bytes - CABLE_BYTES:
+            raise NetworkGoneError
+
+    with bench.laptop.device() as device, pytest.raises(NetworkGoneError):
+        send_bundle(device, release, release.sha256(), on_step)
+    carried_bytes, cable = bench.cable.n_bytes["laptop"], bench.cable.ends["laptop"]
+    outcome = bench.laptop.run(box, "update", release.path, "--yes", "--serial", cable)
+    assert outcome.status == 0, outcome.said
+    assert "went on from" in outcome.said
+    assert bench.cable.n_bytes["laptop"] - carried_bytes > MIN_CABLE_BYTES
+    assert [(start.partition, start.is_tryboot) for start in box.starts[n_starts:]] == [({2: 3, 3: 2}[old], True)]
+    assert bench.await_health() == f"slot {'ba'[old - 2]} is committed"
+    after = bench.laptop.status(box, "--serial", cable)
+    assert (before["version"], after["version"]) == (bench.releases.version, release.version)
+    assert bench.committed() != old
+    assert bench.keepsakes() == keepsakes
+
+
+def test_update_is_tried_committed_keeps_the_settings_and_can_be_taken_back(bench: Bench) -> None:
+    before = bench.ready()
+    box, keepsakes = bench.box, bench.keepsakes()
+    old, n_starts = bench.committed(), len(bench.box.starts)
+    new = {2: 3, 3: 2}[old]
+    release = read_bundle(bench.releases.whole(f"{bench.releases.version}.post2"))
+    select = select_sectors(box.disk)
+    bench.hush()
+    outcome = bench.laptop.run(box, "update", release.path, "--yes")
+    assert outcome.status == 0, outcome.said
+    assert bench.await_health() == f"slot {'ab'[new - 2]} is committed"
+    assert [(start.partition, start.is_tryboot) for start in box.starts[n_starts:]] == [(new, True)]
+    after = bench.settled()
+    assert after["version"] == release.version
+    assert bench.committed() == new
+    assert bench.keepsakes() == keepsakes
+    box.run("sync", PATIENCE_S)
+    assert_every_torn_write_boots(bench, select, select_sectors(box.disk))
+
+    assert not box.power_on().is_tryboot
+    assert bench.settled()["version"] == release.version
+    outcome = bench.laptop.run(box, "rollback", "--yes")
+    assert outcome.status == 0, outcome.said
+    assert bench.settled()["version"] == before["version"]
+    assert bench.keepsakes() == keepsakes
 
 
 def select_sectors(disk: Path) -> list[bytes]:
     """Return the sectors of the partition that the boot loader reads first."""
-    at = partition_offset_bytes(disk, 1)
+    select = extents(disk)[1]
     with disk.open("rb") as file:
-        file.seek(at)
-        content = file.read(SELECT_BYTES)
+        file.seek(select.start_bytes)
+        content = file.read(select.size_bytes)
     return [content[i : i + SECTOR_BYTES] for i in range(0, len(content), SECTOR_BYTES)]
 
 
-def assert_every_torn_write_boots(box: QemuBox, before: list[bytes], after: list[bytes]) -> None:
+def assert_every_torn_write_boots(bench: Bench, before: list[bytes], after: list[bytes]) -> None:
     """Whatever sectors of the commit reached the card, the boot loader takes the old slot or the new one."""
     changed = [n for n, (old, new) in enumerate(zip(before, after, strict=True)) if old != new]
     assert 1 <= len(changed) <= 8
-    box.cut_power()
-    at = partition_offset_bytes(box.disk, 1)
+    bench.box.cut_power()
+    at = extents(bench.box.disk)[1].start_bytes
     found = set()
-    for subset in chain.from_iterable(combinations(changed, n) for n in range(len(changed) + 1)):
-        with box.disk.open("r+b") as file:
+    every = chain.from_iterable(combinations(changed, n) for n in range(len(changed) + 1))
+    for subset in every:  # the last has all of them
+        with bench.box.disk.open("r+b") as file:
             for n in changed:
                 file.seek(at + n * SECTOR_BYTES)
                 file.write(after[n] if n in subset else before[n])
         try:
-            found.add(committed(box))
+            found.add(bench.committed())
         except RomError as error:
             pytest.fail(f"sectors {subset} of {changed} alone do not boot: {error}")
     assert found == {2, 3}
+
+
+# ------------------------------------------------------------------------------------------------------ power cuts
+
+
+def test_power_cut_at_any_moment_of_an_update_leaves_a_box_that_starts_and_takes_it_up_again(bench: Bench) -> None:
+    bench.ready()
+    box, laptop, keepsakes = bench.box, bench.laptop, bench.keepsakes()
+    release = bench.releases.whole(f"{bench.releases.version}.post3", is_slim=True)
+    words = ("update", release, "--yes", "--again")
+    bench.hush()
+    began_s = time.monotonic()
+    outcome = laptop.run(box, *words)
+    whole_s = time.monotonic() - began_s
+    assert outcome.status == 0, outcome.said
+
+    rng = random.Random(20261126)
+    for n in range(N_POWER_CUTS):
+        after_s = rng.uniform(0.0, whole_s)
+        bench.hush()
+        job = laptop.begin(*words)
+        box.go_on(lambda job=job: job.is_over, after_s)  # type: ignore[misc]
+        box.cut_power()
+        where = f"cut {n + 1}, {after_s:.0f} s after the start: {job.stop().said.strip()[-200:]}"
+        print(where, flush=True)
+        committed = bench.committed()
+        assert box.power_on().partition == committed, where
+        told = bench.settled()
+        booted = next(slot for slot in told["update"]["slots"] if slot["is_booted"])
+        assert (PARTITION[booted["bootname"]], booted["is_good"]) == (committed, True), where
+        assert told["engine"]["state"] == "running", where
+        assert bench.keepsakes() == keepsakes, where
+    outcome = laptop.run(box, *words)
+    assert outcome.status == 0, outcome.said

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from .boxes import PairedBox
 from .bundle_file import BundleFile
@@ -16,6 +16,7 @@ from .sending import send_bundle
 BACK_S = 600.0  # a restart, the health check of 60 s, and a second restart when it was not well
 LOOK_S = 0.5
 EVENTS_S = 15
+T = TypeVar("T")
 
 
 class Course:
@@ -88,13 +89,25 @@ class Course:
         if update["state"] != "installing":
             what = f"{self._box.name}: send"
             with progress(what, bundle.size_bytes, is_quiet=self._is_quiet) as on_step:
-                had_bytes = send_bundle(device, bundle, sha256, on_step)
+                had_bytes = self._once_free(lambda: send_bundle(device, bundle, sha256, on_step))
             if 0 < had_bytes < bundle.size_bytes:
                 self._say(f"went on from {had_bytes} of {bundle.size_bytes} bytes")
-            device.post("verify", again=is_again)
+            self._once_free(lambda: device.post("verify", again=is_again), is_slow=True)
             self._say("signature, board, version and content are right")
             update = device.post("install", even_if_sounding=even_if_sounding, again=is_again)
         self._follow(device, int(update["last_event"]))
+
+    def _once_free(self, ask: Callable[[], T], *, is_slow: bool = False) -> T:
+        """Return what ``ask`` does, once the box is not busy; ``is_slow``: it may take longer than an answer may."""
+        began_s = time.monotonic()
+        while True:
+            try:
+                return ask()
+            except (BoxAbsentError, RefusedError) as error:
+                is_at_it = is_slow if isinstance(error, BoxAbsentError) else error.facts.get("is_busy", False)
+                if not is_at_it or time.monotonic() - began_s > self._back_s:
+                    raise
+            time.sleep(LOOK_S)
 
     def _follow(self, device: Device, after: int) -> None:
         """Show how the installation goes, to its end; the box goes on with it, whoever watches."""

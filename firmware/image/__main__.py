@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import os
 import signal
@@ -16,10 +17,15 @@ from dsp_kernels.build_ffi import ROOT, BuildError
 from firmware.errors import EvenhandError
 
 from . import wheels
-from .build import Job, build, versions
+from .build import Job, build
 from .bundle import bundle
+from .check import check
+from .deb import DebJob, make_deb
 from .debs import Debs
-from .recipe import DEBIAN_LOCK, WHEELS_LOCK, read_recipe
+from .packages import Packages
+from .platform import find_platform
+from .recipe import debian_lock, read_recipe, wheels_lock
+from .target import AMD64, ARM64, TARGETS
 from .tree import Release
 
 EXAMPLE = """\
@@ -55,6 +61,7 @@ def _parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser("build", help="build the image of a board")
     command.add_argument("--board", required=True, metavar="NAME", help="board, or a TOML file of your own")
+    command.add_argument("--platform", metavar="NAME", help="what a board of your own runs on (called as the board)")
     command.add_argument("--keyring", required=True, type=Path, metavar="FILE", help="certificates to trust updates by")
     command.add_argument("--out", type=Path, metavar="DIR", help="folder to make (out/image/NAME)")
     command.add_argument("--development", action="store_true", help="root on the serial console, without a password")
@@ -69,6 +76,19 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--out", required=True, type=Path, metavar="FILE", help="bundle to write, NAME.raucb")
     command.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
     command.set_defaults(run=_bundle)
+
+    command = commands.add_parser("check", help="look through a finished image, to the last file")
+    command.add_argument("image", type=Path, metavar="FILE", help="the .img of an image")
+    command.add_argument("--board", metavar="NAME", help="which board it is for (as image.json says)")
+    command.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
+    command.set_defaults(run=_check)
+
+    command = commands.add_parser("deb", help="make the package for who has Debian 12 or Raspberry Pi OS already")
+    command.add_argument("--architecture", choices=sorted(TARGETS), default="arm64", help="processor (arm64)")
+    command.add_argument("--board", default="sim", metavar="NAME", help="which board box.env names at first (sim)")
+    command.add_argument("--out", type=Path, default=ROOT / "out/deb", metavar="DIR", help="where to (out/deb)")
+    _add_common(command)
+    command.set_defaults(run=_deb)
 
     command = commands.add_parser("lock", help="write anew which versions an image is made of")
     command.add_argument("--board", action="append", required=True, metavar="NAME", help="boards whose kernels count")
@@ -89,8 +109,8 @@ def _build(options: argparse.Namespace) -> None:
         version=options.release or version(), board=board.name, is_development=options.development
     )  # fmt: skip
     job = Job(
-        board=board, release=release, keyring=options.keyring, cache=options.cache,
-        out=options.out or ROOT / "out/image" / board.name,
+        board=board, platform=find_platform(board, options.platform), release=release, keyring=options.keyring,
+        cache=options.cache, out=options.out or ROOT / "out/image" / board.name,
     )  # fmt: skip
     record = build(job, read_recipe(), _quiet if options.json else _say)
     if options.json:
@@ -98,6 +118,8 @@ def _build(options: argparse.Namespace) -> None:
         return
     for kind, file in record["files"].items():
         print(f"{kind:5} {file['size_bytes'] / 1e6:8.1f} MB  sha256 {file['sha256'][:16]}  {file['name']}")
+    for lack in record["lacks"]:
+        print(f"lacks: {lack}")
     print(f"{job.out}: {release.compatible} {release.version}, kernel {record['kernel']}, {record['seconds']:.0f} s")
 
 
@@ -107,18 +129,47 @@ def _bundle(options: argparse.Namespace) -> None:
     print(json.dumps(record) if options.json else words)
 
 
+def _deb(options: argparse.Namespace) -> None:
+    job = DebJob(
+        target=TARGETS[options.architecture], board=options.board, version=options.release or version(),
+        out=options.out, cache=options.cache,
+    )  # fmt: skip
+    record = make_deb(job, read_recipe())
+    words = f"{record['file']}: {record['size_bytes'] / 1e6:.1f} MB, sha256 {record['sha256'][:16]}"
+    print(json.dumps(record) if options.json else words)
+
+
+def _check(options: argparse.Namespace) -> None:
+    looks = check(options.image, options.board)
+    n_wrong = sum(bool(each.wrong) for each in looks)
+    if options.json:
+        print(json.dumps({"looks": [dataclasses.asdict(each) for each in looks], "is_right": not n_wrong}))
+    else:
+        print("\n".join(each.text for each in looks))
+    if n_wrong:
+        raise EvenhandError(f"{options.image.name}: {n_wrong} of {len(looks)} looks found something wrong; see above")
+
+
 def _lock(options: argparse.Namespace) -> None:
     recipe = read_recipe()
     say = _quiet if options.json else _say
     say("lists of packages", 0.0)
-    debs = Debs(options.cache / "apt", recipe)
-    kernels = [debs.real_kernel(b.image.kernel) for b in map(load_board, options.board) if b.image]
-    found = versions(debs, recipe, kernels)
+    found: dict[str, str] = {}
+    for board in map(load_board, options.board):
+        platform = find_platform(board)
+        image = platform.for_board(board).image
+        if image is not None:
+            found |= Packages(image.kernel, platform, recipe, options.cache).versions()
+    others = Debs(options.cache / "apt-amd64", recipe.apt_sources, AMD64.architecture).versions(recipe.header_packages)
     say("Python packages", 0.1)
-    text = wheels.lock_text(options.cache / "wheels-new", recipe.wheels, recipe.sources)
+    text = wheels.lock_text(options.cache / "wheels-new", recipe.wheels, recipe.sources, ARM64)
+    same = sorted(set(wheels.read_digests(text).values()) - set(recipe.sources))  # one version for every processor
+    other_text = wheels.lock_text(options.cache / "wheels-new-amd64", same, recipe.sources, AMD64)
     head = "# Debian packages of the image with their versions; written by: python -m firmware.image lock\n"
-    DEBIAN_LOCK.write_text(head + "".join(f"{n} {v}\n" for n, v in sorted(found.items())), encoding="utf-8")
-    WHEELS_LOCK.write_text(text, encoding="utf-8")
+    for target, versions, python in ((ARM64, found, text), (AMD64, others, other_text)):
+        lines = "".join(f"{n} {v}\n" for n, v in sorted(versions.items()))
+        debian_lock(target).write_text(head + lines, encoding="utf-8")
+        wheels_lock(target).write_text(python, encoding="utf-8")
     print(json.dumps({"debian": len(found), "python": len(wheels.read_digests(text))}) if options.json else
           f"{len(found)} Debian packages, {len(wheels.read_digests(text))} of Python; look at: git diff")  # fmt: skip
 

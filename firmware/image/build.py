@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import shutil
@@ -15,12 +16,16 @@ from board_configs.board import Board
 from firmware.errors import EvenhandError
 
 from . import disk, rootfs, sbom, wheels
-from .debs import Debs
-from .kernel import find_kernel, initramfs
+from .kernel import Kernel, find_kernel, initramfs
+from .kernel_module import NAME as TRYBOOT
+from .kernel_module import tryboot_module
 from .layout import table_of
-from .recipe import DEBIAN_LOCK, Recipe, read_lock, refuse_drift
+from .packages import Packages
+from .platform import Platform
+from .recipe import Recipe, debian_lock, read_lock, refuse_drift
+from .target import ARM64
 from .tools import need
-from .tree import Release, keyring_text, write_modules, write_programs, write_system
+from .tree import Release, device_modules, keyring_text, write_modules, write_programs, write_system
 
 PROGRAMS = (
     "aarch64-linux-gnu-gcc", "aarch64-linux-gnu-strip", "apt-get", "depmod", "dpkg-deb", "mcopy", "mkfs.vfat", "mke2fs",
@@ -38,6 +43,7 @@ class Job:
     """
 
     board: Board
+    platform: Platform
     release: Release
     keyring: Path
     out: Path
@@ -52,13 +58,13 @@ def build(job: Job, recipe: Recipe, progress: Progress) -> dict[str, Any]:
     EvenhandError
         When something is missing or does not fit; ``job.out`` is then as it was.
     """
-    board, image = job.board, job.board.image
+    board, platform = job.platform.for_board(job.board), job.platform
     table = table_of(board)
-    assert image is not None
+    assert board.image is not None
     if board.machine != "aarch64":
         raise EvenhandError(f"{board.path.name}: machine is {board.machine}; images are built for aarch64 as yet")
     keyring_text(job.keyring)
-    need(*PROGRAMS)
+    need(*PROGRAMS, *(("make",) if platform.has_tryboot else ()))
     began_s = time.monotonic()
     parts = _Folder(job.out)
     with parts as folder:
@@ -67,25 +73,30 @@ def build(job: Job, recipe: Recipe, progress: Progress) -> dict[str, Any]:
         job.cache.mkdir(parents=True, exist_ok=True)
 
         progress("Debian packages", 0.0)
-        debs = Debs(job.cache / "apt", recipe)
-        kernel_package = debs.real_kernel(image.kernel)
-        found = versions(debs, recipe, [kernel_package])
-        refuse_drift(found, read_lock(DEBIAN_LOCK))
-        of_root = root_packages(debs, recipe)
-        files_of_root = debs.fetch(of_root)
+        packages = Packages(board.image.kernel, platform, recipe, job.cache)
+        found = packages.versions()
+        refuse_drift(found, read_lock(debian_lock(ARM64)))
+        files_of_root = packages.debs.fetch(packages.root)
 
         progress("kernel and first root", 0.2)
-        kernel = find_kernel(debs.extract([kernel_package], job.cache / f"kernel-{found[kernel_package]}"))
-        busybox = debs.extract(recipe.initramfs_packages, work / "initramfs-packages") / "bin/busybox"
-        first_root = initramfs(kernel, board, recipe, busybox.read_bytes(), work)
+        kernel_name = packages.kernel[0]
+        kernel = find_kernel(packages.kernel_debs.extract(packages.kernel, job.cache / f"kernel-{found[kernel_name]}"))
+        own: list[Path] = []
+        if platform.has_tryboot:
+            own.append(tryboot_module(packages.kernel_debs, packages.kernel_suite, kernel.release, recipe, job.cache))
+            image = dataclasses.replace(board.image, modules=(*board.image.modules, TRYBOOT))
+            board = dataclasses.replace(board, image=image)
+        busybox = packages.debs.extract(recipe.initramfs_packages, work / "initramfs-packages") / "bin/busybox"
+        devices = device_modules(kernel, platform, platform.first_root_devices) if platform.first_root_devices else []
+        first_root = initramfs(kernel, board, recipe, busybox.read_bytes(), work, devices)
 
         progress("programs", 0.3)
-        headers = debs.extract(recipe.header_packages, work / "headers")
+        headers = packages.debs.extract(recipe.header_packages, work / "headers")
         tree = work / "tree"
-        packages = write_programs(tree, wheels.fetch(job.cache / "wheels"), headers, work, job.cache)
-        write_modules(tree, kernel, board, recipe)
+        python = write_programs(tree, wheels.fetch(job.cache / "wheels"), headers, work, job.cache)
+        write_modules(tree, kernel, board, recipe, platform, own)
         write_system(tree, board, job.release, job.keyring)
-        shipped = {**of_root, kernel_package: found[kernel_package], **{p: found[p] for p in recipe.initramfs_packages}}
+        shipped = packages.shipped()
         (tree / "var/lib/dpkg").mkdir(parents=True)
         (tree / "var/lib/dpkg/status").write_text(sbom.status_text(shipped), encoding="utf-8")
 
@@ -93,8 +104,10 @@ def build(job: Job, recipe: Recipe, progress: Progress) -> dict[str, Any]:
         names = _names(job)
         rootfs.squash(rootfs.root_files(files_of_root, tree, recipe), recipe.epoch_s, folder / names["root"])
         progress("partitions", 0.9)
-        files = disk.boot_files(board, kernel.image.read_bytes(), first_root)
-        disk.write_fat(folder / names["boot"], image.boot_mib, "BOOT", files, recipe.epoch_s)
+        beside = {**_device_trees(kernel, platform), **packages.loader_files(platform, work)}
+        files = disk.boot_files(board, kernel.image.read_bytes(), first_root, platform, beside)
+        assert board.image is not None
+        disk.write_fat(folder / names["boot"], board.image.boot_mib, "BOOT", files, recipe.epoch_s)
         disk.write_select(work / "select.vfat", recipe.epoch_s)
         disk.write_data(work / "data.ext4", board, recipe.epoch_s)
         disk.write_disk(
@@ -102,12 +115,14 @@ def build(job: Job, recipe: Recipe, progress: Progress) -> dict[str, Any]:
             select=work / "select.vfat", boot=folder / names["boot"], root=folder / names["root"],
             data=work / "data.ext4",
         )  # fmt: skip
-        bill = sbom.bill(job.release, shipped, packages, recipe.epoch_s)
+        bill = sbom.bill(job.release, shipped, python, recipe.epoch_s)
         (folder / names["bill"]).write_text(bill, encoding="utf-8")
         progress("digests", 0.95)
         record = {
-            "board": board.name, "version": job.release.version, "compatible": job.release.compatible,
+            "board": board.name, "platform": platform.name, "version": job.release.version,
+            "compatible": job.release.compatible,
             "kernel": kernel.release, "is_development": job.release.is_development, "date_s": recipe.epoch_s,
+            "lacks": list(platform.lacks),
             "files": {kind: _described(folder / name) for kind, name in names.items() if kind != "record"},
         }  # fmt: skip
         (folder / names["record"]).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
@@ -116,15 +131,8 @@ def build(job: Job, recipe: Recipe, progress: Progress) -> dict[str, Any]:
     return {**record, "folder": str(job.out), "seconds": round(time.monotonic() - began_s, 1)}
 
 
-def root_packages(debs: Debs, recipe: Recipe) -> dict[str, str]:
-    """Return the packages of a root with their versions."""
-    return {name: v for name, v in debs.closure(recipe.packages).items() if name not in recipe.left_out}
-
-
-def versions(debs: Debs, recipe: Recipe, kernels: list[str]) -> dict[str, str]:
-    """Return all that an image is made of with its version now, for the lock."""
-    beside = [*kernels, *recipe.initramfs_packages, *recipe.header_packages]
-    return {**root_packages(debs, recipe), **debs.versions(beside)}
+def _device_trees(kernel: Kernel, platform: Platform) -> dict[str, bytes]:
+    return {name: (kernel.device_trees / place).read_bytes() for name, place in platform.device_trees}
 
 
 def _names(job: Job) -> dict[str, str]:

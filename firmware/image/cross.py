@@ -14,18 +14,14 @@ from dsp_kernels.build_ffi import C_FLAGS, MACHINE_FLAGS, ROOT, machine_flags
 from firmware import build_ffi
 from firmware.errors import EvenhandError
 
+from .target import ARM64, Target
 from .tools import call
 from .wheels import Package, digest_of
 
-MACHINE = "aarch64"
-COMPILER, STRIP = "aarch64-linux-gnu-gcc", "aarch64-linux-gnu-strip"
-TAG = "cpython-311-aarch64-linux-gnu"  # what Debian 12's Python looks for
-TRIPLET = "aarch64-linux-gnu"
 
-
-def key_of_sources() -> str:
+def key_of_sources(target: Target) -> str:
     """Return a digest of all that compiled C depends on: sources, headers, flags, compiler."""
-    digest = hashlib.sha256(call([COMPILER, "--version"], "compiler").encode())
+    digest = hashlib.sha256(call([target.compiler, "--version"], "compiler").encode())
     for package in ("dsp_kernels", "firmware"):
         for path in sorted((ROOT / package).rglob("*")):
             if path.suffix in (".c", ".h") or path.name in ("build_ffi.py", "cross.py"):
@@ -42,15 +38,17 @@ class Cross:
         Folder with the unpacked header packages.
     out
         Folder that takes the place of the checkout's root.
+    target
+        Which box.
     """
 
-    def __init__(self, headers: Path, out: Path) -> None:
-        self._out = out
-        include, lib = headers / "usr/include", headers / "usr/lib" / TRIPLET
+    def __init__(self, headers: Path, out: Path, target: Target = ARM64) -> None:
+        self._out, self._target = out, target
+        include, lib = headers / "usr/include", headers / "usr/lib" / target.triplet
         self._flags = [
-            f"-I{include}", f"-I{include}/python3.11", f"-I{include}/{TRIPLET}/python3.11", f"-I{include}/{TRIPLET}",
-            f"-L{lib}", f"-ffile-prefix-map={ROOT}=.", f"-ffile-prefix-map={out}=.", f"-ffile-prefix-map={headers}=.",
-            "-Wl,--build-id=none",
+            f"-I{include}", f"-I{include}/python3.11", f"-I{include}/{target.triplet}/python3.11",
+            f"-I{include}/{target.triplet}", f"-L{lib}", f"-ffile-prefix-map={ROOT}=.", f"-ffile-prefix-map={out}=.",
+            f"-ffile-prefix-map={headers}=.", "-Wl,--build-id=none",
         ]  # fmt: skip
 
     def build(self) -> list[Path]:
@@ -61,7 +59,7 @@ class Cross:
         plugins = [
             self._shared(
                 self._out / target.relative_to(ROOT), [build_ffi.CARD_DIR / n for n in names],
-                ["-DPIC", "-fwrapv", *C_FLAGS, *MACHINE_FLAGS[MACHINE]], ["-lasound"],
+                ["-DPIC", "-fwrapv", *C_FLAGS, *MACHINE_FLAGS[self._target.machine]], ["-lasound"],
             )
             for target, names in (
                 (build_ffi.CARD_PLUGIN, build_ffi.CARD_PLUGIN_SOURCES),
@@ -88,7 +86,10 @@ class Cross:
         metadata.mkdir()
         (metadata / "METADATA").write_text(info, encoding="utf-8")
         self._shared(
-            site_packages / f"alsaaudio.{TAG}.so", [work / "alsaaudio.c"], ["-O2", "-fPIC", "-w"], ["-lasound"]
+            site_packages / f"alsaaudio.{self._target.tag}.so",
+            [work / "alsaaudio.c"],
+            ["-O2", "-fPIC", "-w"],
+            ["-lasound"],
         )
         return Package(name="pyalsaaudio", version=version[1], license="PSF", sha256=digest_of(sdist))
 
@@ -100,18 +101,21 @@ class Cross:
         builder.emit_c_code(str(glue))
         host = set(machine_flags())
         flags = [flag for flag in wanted["extra_compile_args"] if flag not in host]
-        flags += MACHINE_FLAGS[MACHINE] + tuple(f"-I{folder}" for folder in wanted["include_dirs"])
+        flags += MACHINE_FLAGS[self._target.machine] + tuple(f"-I{folder}" for folder in wanted["include_dirs"])
         libraries = [*wanted.get("extra_link_args", ()), *(f"-l{name}" for name in wanted.get("libraries", ()))]
         built = self._shared(
-            target.parent / f"{target.name}.{TAG}.so", [glue, *map(Path, wanted["sources"])], flags, libraries
+            target.parent / f"{target.name}.{self._target.tag}.so",
+            [glue, *map(Path, wanted["sources"])],
+            flags,
+            libraries,
         )
         glue.unlink()
         return built
 
     def _shared(self, out: Path, sources: Sequence[Path], flags: Sequence[str], libraries: Sequence[str]) -> Path:
         out.parent.mkdir(parents=True, exist_ok=True)
-        command = [COMPILER, "-shared", "-g0", "-fPIC", *flags, "-g0", *self._flags, *map(str, sources),
+        command = [self._target.compiler, "-shared", "-g0", "-fPIC", *flags, "-g0", *self._flags, *map(str, sources),
                    "-o", str(out), *libraries]  # fmt: skip
-        call(command, f"compiling {out.name} for {MACHINE}", cwd=ROOT)
-        call([STRIP, "--strip-unneeded", out], f"stripping {out.name}")
+        call(command, f"compiling {out.name} for {self._target.machine}", cwd=ROOT)
+        call([self._target.strip, "--strip-unneeded", out], f"stripping {out.name}")
         return out

@@ -1,4 +1,4 @@
-"""Debian packages of the box's architecture, fetched through an apt of our own: this machine's is left alone."""
+"""Debian packages of any architecture and suite, fetched through an apt of our own: this machine's is left alone."""
 
 from __future__ import annotations
 
@@ -8,10 +8,8 @@ from pathlib import Path
 
 from firmware.errors import EvenhandError
 
-from .recipe import Recipe
 from .tools import call
 
-ARCHITECTURE = "arm64"
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 FOLDERS = (
     "etc/apt/apt.conf.d", "etc/apt/preferences.d", "etc/apt/sources.list.d", "etc/apt/trusted.gpg.d",
@@ -26,22 +24,25 @@ class Debs:
     ----------
     folder
         Where lists and packages are kept from build to build.
+    sources
+        Lines of a ``sources.list``.
+    architecture
+        Of the packages, in Debian's words.
     """
 
-    def __init__(self, folder: Path, recipe: Recipe) -> None:
+    def __init__(self, folder: Path, sources: str, architecture: str = "arm64") -> None:
         self._folder = folder.resolve()
+        self._architecture = architecture
         for name in FOLDERS:
             (folder / name).mkdir(parents=True, exist_ok=True)
         (folder / "var/lib/dpkg/status").touch()
         if not KEYRING.exists():
             raise EvenhandError(f"{KEYRING}: is not there to check packages with; install debian-archive-keyring")
-        sources = "".join(
-            line.replace("deb ", f"deb [signed-by={KEYRING}] ") + "\n" for line in recipe.apt_sources.splitlines()
-        )
-        (folder / "etc/apt/sources.list").write_text(sources, encoding="utf-8")
+        signed = "".join(line.replace("deb ", f"deb [signed-by={KEYRING}] ") + "\n" for line in sources.splitlines())
+        (folder / "etc/apt/sources.list").write_text(signed, encoding="utf-8")
         self._config = self._folder / "apt.conf"
         self._config.write_text(
-            f'Dir "{self._folder}";\nAPT::Architecture "{ARCHITECTURE}";\nAPT::Architectures {{ "{ARCHITECTURE}"; }};\n'
+            f'Dir "{self._folder}";\nAPT::Architecture "{architecture}";\nAPT::Architectures {{ "{architecture}"; }};\n'
             f'Dir::State::status "{self._folder}/var/lib/dpkg/status";\nAPT::Sandbox::User "root";\n',
             encoding="utf-8",
         )
@@ -55,9 +56,20 @@ class Debs:
         EvenhandError
             When Debian has no such kernel.
         """
+        return [name for name in self.needs(package) if name.startswith("linux-image-")][-1]
+
+    def needs(self, package: str) -> list[str]:
+        """Return the names of the packages that one needs by itself."""
         lines = self._apt("apt-cache", "depends", "--important", package, what=package).splitlines()
-        found = [word for line in lines for word in line.split() if word.startswith("linux-image-")]
-        return found[-1]
+        return [line.split()[-1] for line in lines if line.strip().startswith(("Depends:", "|Depends:", "PreDepends:"))]
+
+    def parts_of_kernel(self, package: str) -> list[str]:
+        """Return a kernel's package and those that its parts are split into."""
+        release = package.removeprefix("linux-image-")
+        return [
+            package,
+            *(name for name in self.needs(package) if name.startswith("linux-") and name.endswith(release)),
+        ]
 
     def closure(self, packages: Iterable[str]) -> dict[str, str]:
         """Return the packages and all that they need, each with the version that the mirror has now.
@@ -96,7 +108,7 @@ class Debs:
 
     def _here(self, name: str, version: str) -> Path | None:
         stem = f"{name}_{version.replace(':', '%3a')}"
-        places = (self._folder / "debs" / f"{stem}_{kind}.deb" for kind in (ARCHITECTURE, "all"))
+        places = (self._folder / "debs" / f"{stem}_{kind}.deb" for kind in (self._architecture, "all"))
         return next((place for place in places if place.exists()), None)
 
     def _apt(self, *words: str, what: str) -> str:

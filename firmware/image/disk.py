@@ -14,6 +14,7 @@ from firmware.system.boot_selection import selection_bytes
 from firmware.system.partition_table import SECTOR_BYTES, Table
 
 from .layout import BOOT, DATA, DATA_MIB, ROOT, SELECT, SELECT_MIB
+from .platform import Platform
 from .tools import call
 
 KERNEL, FIRST_ROOT = "kernel8.img", "initramfs.zst"
@@ -34,18 +35,27 @@ def command_line(board: Board) -> str:
     return " ".join(words) + "\n"
 
 
-def boot_files(board: Board, kernel: bytes, first_root: bytes) -> dict[str, bytes]:
-    """Return what lies in a boot partition, as a Raspberry Pi's firmware reads it."""
+def boot_files(
+    board: Board, kernel: bytes, first_root: bytes, platform: Platform, more: Mapping[str, bytes],
+) -> dict[str, bytes]:  # fmt: skip
+    """Return what lies in a boot partition, as a Raspberry Pi's firmware reads it.
+
+    Parameters
+    ----------
+    more
+        The platform's own: device trees, what the boot loader itself is made of.
+    """
     config = (
         "# Read by the boot loader. Made by firmware/image; the next update writes it anew.\n"
-        f"arm_64bit=1\nkernel={KERNEL}\ninitramfs {FIRST_ROOT} followkernel\ncmdline=cmdline.txt\nenable_uart=1\n"
-        "dtparam=watchdog=on\n"
+        + "".join(f"{line}\n" for line in platform.config)
+        + f"kernel={KERNEL}\ninitramfs {FIRST_ROOT} followkernel\ncmdline=cmdline.txt\ndtparam=watchdog=on\n"
     )
     return {
         "config.txt": config.encode("ascii"),
         "cmdline.txt": command_line(board).encode("ascii"),
         KERNEL: kernel,
         FIRST_ROOT: first_root,
+        **more,
     }
 
 

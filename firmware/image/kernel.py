@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import lzma
 import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ class Kernel:
     release: str  # as ``uname -r`` says it
     image: Path
     modules: Path  # folder of the release
+    device_trees: Path  # folder with one of vendors
 
 
 def find_kernel(unpacked: Path) -> Kernel:
@@ -40,19 +42,23 @@ def find_kernel(unpacked: Path) -> Kernel:
     EvenhandError
         When there is none, or more than one.
     """
-    images = sorted(unpacked.glob("boot/vmlinuz-*"))
+    images = sorted([*unpacked.glob("boot/vmlinuz-*"), *unpacked.glob("usr/lib/modules/*/vmlinuz")])
     if len(images) != 1:
         raise EvenhandError(f"{unpacked}: has {len(images)} kernels; name a package with one in the board's [image]")
-    release = images[0].name.removeprefix("vmlinuz-")
-    modules = unpacked / "lib/modules" / release
+    image = images[0]
+    is_split = image.name == "vmlinuz"  # since 7.0 all lies with the modules
+    release = image.parent.name if is_split else image.name.removeprefix("vmlinuz-")
+    base = unpacked / "usr" if is_split else unpacked
+    modules = base / "lib/modules" / release
     if not (modules / "modules.dep").exists():
-        call(["depmod", "-b", unpacked, release], f"index of the modules of {release}")
-    return Kernel(release=release, image=images[0], modules=modules)
+        call(["depmod", "-b", base, release], f"index of the modules of {release}")
+    device_trees = modules / "dtb" if is_split else unpacked / f"usr/lib/linux-image-{release}"
+    return Kernel(release=release, image=image, modules=modules, device_trees=device_trees)
 
 
 def read_needs(text: str) -> dict[str, tuple[str, ...]]:
-    """Return what each module needs, all of it, from the text of a ``modules.dep``."""
-    lines = (line.partition(":") for line in text.splitlines() if ":" in line)
+    """Return what each module needs, all of it, from the text of a ``modules.dep``; how they are packed is left out."""
+    lines = (line.partition(":") for line in text.replace(".ko.xz", ".ko").splitlines() if ":" in line)
     return {path: tuple(needs.split()) for path, _, needs in lines}
 
 
@@ -76,31 +82,50 @@ def closure(needs: dict[str, tuple[str, ...]], patterns: Iterable[str]) -> list[
 
 def load_order(needs: dict[str, tuple[str, ...]], names: Iterable[str]) -> list[str]:
     """Return the modules of these names with what they need before them; a name that the kernel lacks is built in."""
-    by_name = {Path(path).name.split(".")[0].replace("-", "_"): path for path in needs}
     order: list[str] = []
-    for name in names:
-        path = by_name.get(name.replace("-", "_"))
-        for each in [*reversed(needs[path]), path] if path else []:
+    for path in paths_of(needs, names):
+        for each in [*reversed(needs[path]), path]:
             if each not in order:
                 order.append(each)
     return order
 
 
-def stage_modules(kernel: Kernel, paths: Iterable[str], root: Path) -> None:
-    """Copy modules into ``root/lib/modules`` and index them."""
+def paths_of(needs: dict[str, tuple[str, ...]], names: Iterable[str]) -> list[str]:
+    """Return the modules of these names, whatever dash they are written with; one that is built in has no path."""
+    by_name = {Path(path).name.split(".")[0].replace("-", "_"): path for path in needs}
+    return [by_name[key] for name in names if (key := name.replace("-", "_")) in by_name]
+
+
+def stage_modules(kernel: Kernel, paths: Iterable[str], root: Path, own: Iterable[Path] = ()) -> None:
+    """Copy modules, unpacked, and some of our own into ``root/lib/modules`` and index them."""
     target = root / "lib/modules" / kernel.release
     for path in paths:
         (target / path).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(kernel.modules / path, target / path)
+        packed = kernel.modules / f"{path}.xz"
+        if packed.exists():  # the root packs it better, and the first root's modprobe need not know how
+            (target / path).write_bytes(lzma.decompress(packed.read_bytes()))
+        else:
+            shutil.copyfile(kernel.modules / path, target / path)
+    for module in own:
+        (target / "updates").mkdir(exist_ok=True)
+        shutil.copyfile(module, target / "updates" / module.name)
     for name in ("modules.builtin", "modules.builtin.modinfo", "modules.order"):
         shutil.copyfile(kernel.modules / name, target / name)
     call(["depmod", "-b", root, kernel.release], f"index of the modules of {kernel.release}")
 
 
-def initramfs(kernel: Kernel, board: Board, recipe: Recipe, busybox: bytes, work: Path) -> bytes:
-    """Return the first root, packed: it finds the slot's root, lays a layer in memory over it, and hands over."""
+def initramfs(
+    kernel: Kernel, board: Board, recipe: Recipe, busybox: bytes, work: Path, devices: Iterable[str] = (),
+) -> bytes:  # fmt: skip
+    """Return the first root, packed: it finds the slot's root, lays a layer in memory over it, and hands over.
+
+    Parameters
+    ----------
+    devices
+        Modules that drive what the disk hangs on.
+    """
     needs = read_needs((kernel.modules / "modules.dep").read_text(encoding="utf-8"))
-    order = load_order(needs, recipe.initramfs_modules)
+    order = load_order(needs, [*devices, *recipe.initramfs_modules])
     entries = {
         "init": Entry.file(INIT.read_bytes(), is_program=True),
         "bin/busybox": Entry.file(busybox, is_program=True),

@@ -11,10 +11,20 @@ from pathlib import Path
 
 from firmware.errors import EvenhandError
 
+from .target import Target
+
 FOLDER = Path(__file__).parent
 RECIPE = FOLDER / "recipe.toml"
-DEBIAN_LOCK = FOLDER / "debian_arm64.lock"
-WHEELS_LOCK = FOLDER / "wheels_aarch64.lock"
+
+
+def debian_lock(target: Target) -> Path:
+    """Return the file with the versions of Debian's packages."""
+    return FOLDER / f"debian_{target.architecture}.lock"
+
+
+def wheels_lock(target: Target) -> Path:
+    """Return the file with the digests of Python's packages."""
+    return FOLDER / f"wheels_{target.machine}.lock"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +45,10 @@ class Recipe:
     initramfs_modules: tuple[str, ...]
     wheels: tuple[str, ...]
     sources: tuple[str, ...]
+
+    def sources_of(self, suite: str, components: str = "main") -> str:
+        """Return the lines of a ``sources.list`` for one other suite."""
+        return f"deb {self.mirror} {suite} {components}\n"
 
     @property
     def apt_sources(self) -> str:

@@ -45,6 +45,10 @@ PYTHON = "usr/lib/python3.11/"
 UNUSED = ("idlelib/", "lib2to3/", "test/", "tkinter/", "turtledemo/", "ensurepip/", "pydoc_data/", "distutils/")
 
 
+# Newer forms mark which words are known in the whole process that writes: not the same bytes each time.
+MARSHAL = 2
+
+
 def settings(files: Mapping[str, Item]) -> Iterator[tuple[str, Item]]:
     """Yield what packages would have made of themselves.
 
@@ -129,7 +133,7 @@ def bytecode(files: Mapping[str, Item], folders: tuple[str, ...]) -> Iterator[tu
         except (SyntaxError, ValueError):  # examples of errors, code for another Python
             continue
         place = f"{folder}/__pycache__/{file.removesuffix('.py')}.cpython-311.pyc"
-        yield place, Item(content=head + importlib.util.source_hash(source) + marshal.dumps(code))
+        yield place, Item(content=head + importlib.util.source_hash(source) + marshal.dumps(code, MARSHAL))
 
 
 def _text(files: Mapping[str, Item], name: str) -> str:

@@ -17,14 +17,19 @@ from firmware.system.board_units import SERVICES, drop_in_text
 
 from . import wheels
 from .cross import Cross, key_of_sources
-from .kernel import Kernel, closure, read_needs, stage_modules
+from .device_tree import Drivers, find, read_tree, suppliers
+from .kernel import Kernel, closure, paths_of, read_needs, stage_modules
 from .layout import BOOT, DATA, SELECT, partition_id
 from .layout import ROOT as ROOT_PARTITIONS
+from .platform import Platform
 from .recipe import FOLDER, Recipe
 from .rootfs import copy_programs
+from .target import ARM64, Target
 
 FILES = FOLDER / "files"
 UNITS = ROOT / "firmware/system/units"
+# Of an image the owner's settings lie on the data partition.
+SETTINGS_BY_HAND, SETTINGS = "--settings /etc/evenhand/box.env", "--settings /data/settings/box.env"
 SITE_PACKAGES = "opt/evenhand/.venv/lib/python3.11/site-packages"
 ENABLED: dict[str, tuple[str, ...]] = {
     "multi-user.target.wants": (
@@ -124,7 +129,7 @@ def write_system(tree: Path, board: Board, release: Release, keyring: Path) -> N
                  is_program=os.access(path, os.X_OK))  # fmt: skip
     system = "etc/systemd/system"
     for path in sorted(path for path in UNITS.iterdir() if path.suffix in (".service", ".target", ".path")):
-        _put(tree, f"{system}/{path.name}", path.read_text(encoding="utf-8"))
+        _put(tree, f"{system}/{path.name}", path.read_text(encoding="utf-8").replace(SETTINGS_BY_HAND, SETTINGS))
     for service in SERVICES:
         _put(tree, f"{system}/{service}.service.d/board.conf", drop_in_text(board))
     _put(tree, "etc/tmpfiles.d/evenhand.conf", (UNITS / "tmpfiles.d/evenhand.conf").read_text(encoding="utf-8"))
@@ -143,9 +148,7 @@ def write_system(tree: Path, board: Board, release: Release, keyring: Path) -> N
         _put(tree, place, "")
     _put(tree, "etc/rauc/keyring.pem", keyring_text(keyring))
     _put(tree, "usr/lib/evenhand/release.json", release.as_json())
-    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")  # which the programs tell their version from
-    project = re.sub(r'(?m)^version = ".*"$', lambda _: f'version = "{release.version}"', project, count=1)
-    _put(tree, "opt/evenhand/pyproject.toml", project)
+    _put(tree, "opt/evenhand/pyproject.toml", project_text(release.version))
     _put(tree, "usr/bin/evenhand-box", LAUNCHER, is_program=True)
     for folder in ("boot/select", "data", "var/lib/evenhand", "var/lib/evenhand-agent", "var/log", "var/cache"):
         (tree / folder).mkdir(parents=True, exist_ok=True)
@@ -160,7 +163,15 @@ def write_system(tree: Path, board: Board, release: Release, keyring: Path) -> N
         _put(tree, f"{system}/serial-getty@.service.d/development.conf", AUTOLOGIN)
 
 
-def write_programs(tree: Path, fetched: list[Path], headers: Path, work: Path, cache: Path) -> list[wheels.Package]:
+def project_text(version: str) -> str:
+    """Return the project file that the programs tell their version from."""
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    return re.sub(r'(?m)^version = ".*"$', lambda _: f'version = "{version}"', project, count=1)
+
+
+def write_programs(
+    tree: Path, fetched: list[Path], headers: Path, work: Path, cache: Path, target: Target = ARM64,
+) -> list[wheels.Package]:  # fmt: skip
     """Write our programs with their compiled C and the Python packages; return the packages."""
     site_packages = tree / SITE_PACKAGES
     site_packages.mkdir(parents=True)
@@ -170,26 +181,54 @@ def write_programs(tree: Path, fetched: list[Path], headers: Path, work: Path, c
     )
     _link(tree, "opt/evenhand/.venv/bin/python", "/usr/bin/python3")
     copy_programs(ROOT, tree / "opt/evenhand")
-    compiled = cache / f"compiled-{key_of_sources()}"
+    compiled = cache / f"compiled-{key_of_sources(target)}"
     if not compiled.exists():
-        part = cache / ".compiled.part"
+        part = compiled.with_name(f".{compiled.name}.part")
         shutil.rmtree(part, ignore_errors=True)
-        Cross(headers, part).build()
+        Cross(headers, part, target).build()
         part.rename(compiled)
     for built in sorted(compiled.rglob("*.so")):
         (tree / "opt/evenhand" / built.relative_to(compiled)).write_bytes(built.read_bytes())
-    cross = Cross(headers, work / "bindings")
+    cross = Cross(headers, work / "bindings", target)
     packages += [cross.alsaaudio(source, site_packages) for source in fetched if source.suffix == ".gz"]
     return packages
 
 
-def write_modules(tree: Path, kernel: Kernel, board: Board, recipe: Recipe) -> None:
-    """Write the kernel modules that the running box needs."""
+def write_modules(
+    tree: Path, kernel: Kernel, board: Board, recipe: Recipe, platform: Platform, own: list[Path]
+) -> None:
+    """Write the kernel modules that the running box needs, with some of our own."""
     needs = read_needs((kernel.modules / "modules.dep").read_text(encoding="utf-8"))
     assert board.image is not None
-    names = {Path(path).name.split(".")[0].replace("-", "_"): path for path in needs}
-    own = [names.get(name.replace("-", "_"), name) for name in board.image.modules]
-    stage_modules(kernel, closure(needs, [*recipe.root_modules, *own]), tree / "usr")
+    loaded = [name for name in board.image.modules if name not in {path.stem for path in own}]
+    built_in = {Path(line).stem.replace("-", "_") for line in (kernel.modules / "modules.builtin").read_text().split()}
+    for name in loaded:
+        if not paths_of(needs, [name]) and name.replace("-", "_") not in built_in:
+            raise EvenhandError(f"{board.path.name}: kernel {kernel.release} has no module {name}; see its [image]")
+    named = paths_of(needs, [*loaded, *device_modules(kernel, platform)])
+    stage_modules(kernel, closure(needs, [*recipe.root_modules, *platform.hot_plugged, *named]), tree / "usr", own)
+
+
+def device_modules(kernel: Kernel, platform: Platform, devices: tuple[str, ...] = ()) -> list[str]:
+    """Return the modules that drive what the platform's device trees name, or only ``devices`` and their suppliers.
+
+    Raises
+    ------
+    EvenhandError
+        When a device is in none of the trees.
+    """
+    drivers = Drivers(
+        (kernel.modules / "modules.alias").read_text(encoding="utf-8"),
+        (kernel.modules / "modules.builtin.modinfo").read_bytes(),
+    )
+    found: set[str] = set()
+    for _, place in platform.device_trees:
+        root = read_tree((kernel.device_trees / place).read_bytes())
+        wanted = [node for device in devices for node in find(root, device)]
+        if devices and not wanted:
+            raise EvenhandError(f"{place}: has none of {', '.join(devices)}; look at [kernel] of {platform.name}.toml")
+        found.update(drivers.modules(suppliers(root, wanted) if devices else (n for n in root.walk() if n.is_there)))
+    return sorted(found - set(platform.unused))
 
 
 def _put(tree: Path, place: str, text: str, *, is_program: bool = False) -> None:

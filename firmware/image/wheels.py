@@ -13,15 +13,11 @@ from pathlib import Path
 
 from firmware.errors import EvenhandError
 
-from .recipe import WHEELS_LOCK
+from .recipe import wheels_lock
+from .target import ARM64, Target
 from .tools import call
 
 PYTHON = "3.11"  # Debian 12's
-# Of glibc 2.36, newest first; some wheels name a single one of them.
-PLATFORMS = (
-    *(f"manylinux_2_{minor}_aarch64" for minor in (36, 35, 34, 31, 28, 27, 26, 24, 17)),
-    "manylinux2014_aarch64",
-)
 SOURCE = " # source\n"  # the end of a line whose package has no wheel
 HEAD = (
     "# Wheels of the image with their digests; written by: python -m firmware.image lock\n"
@@ -39,14 +35,15 @@ class Package:
     sha256: str
 
 
-def fetch(folder: Path, lock: Path = WHEELS_LOCK) -> list[Path]:
-    """Return the files that the lock names, fetched into ``folder``; those that are there are taken from it.
+def fetch(folder: Path, target: Target = ARM64) -> list[Path]:
+    """Return the files that the target's lock names, fetched into ``folder``; those that are there are taken from it.
 
     Raises
     ------
     EvenhandError
         When one is not to be had, or has another digest.
     """
+    lock = wheels_lock(target)
     if not lock.exists():
         raise EvenhandError(f"{lock.name}: is not there; python -m firmware.image lock")
     folder.mkdir(parents=True, exist_ok=True)
@@ -58,7 +55,7 @@ def fetch(folder: Path, lock: Path = WHEELS_LOCK) -> list[Path]:
         for is_source in (False, True):
             part = folder / "requirements.txt"
             part.write_text("".join(line for line in lines if line.endswith(SOURCE) is is_source), encoding="utf-8")
-            _download(folder, ["--no-deps", "--require-hashes", "-r", str(part)], is_source=is_source)
+            _download(folder, ["--no-deps", "--require-hashes", "-r", str(part)], target, is_source=is_source)
         here = {digest_of(path): path for path in folder.iterdir() if path.suffix in (".whl", ".gz")}
     missing = [name for digest, name in wanted.items() if digest not in here]
     if missing:
@@ -66,11 +63,11 @@ def fetch(folder: Path, lock: Path = WHEELS_LOCK) -> list[Path]:
     return sorted(here[digest] for digest in wanted)
 
 
-def lock_text(folder: Path, wheels: Iterable[str], sources: Iterable[str]) -> str:
+def lock_text(folder: Path, wheels: Iterable[str], sources: Iterable[str], target: Target) -> str:
     """Fetch the newest wheels that fit, with what they need, into ``folder``, and return a lock of them."""
     folder.mkdir(parents=True, exist_ok=True)
-    _download(folder, list(wheels))
-    _download(folder, ["--no-deps", *sources], is_source=True)
+    _download(folder, list(wheels), target)
+    _download(folder, ["--no-deps", *sources], target, is_source=True)
     lines = []
     for path in sorted(folder.iterdir()):
         name, version = re.split(r"-(?=\d)", path.name.removesuffix(".tar.gz"), maxsplit=1)
@@ -126,10 +123,10 @@ def _package(archive: zipfile.ZipFile, wheel: Path) -> Package:
     )
 
 
-def _download(folder: Path, more: list[str], *, is_source: bool = False) -> None:
-    target = ["--no-binary=:all:"] if is_source else [
+def _download(folder: Path, more: list[str], target: Target, *, is_source: bool = False) -> None:
+    kind = ["--no-binary=:all:"] if is_source else [
         "--only-binary=:all:", "--python-version", PYTHON, "--implementation", "cp",
         "--abi", "cp311", "--abi", "abi3", "--abi", "none",
-        *(word for platform in PLATFORMS for word in ("--platform", platform)),
+        *(word for platform in target.wheel_platforms for word in ("--platform", platform)),
     ]  # fmt: skip
-    call([sys.executable, "-m", "pip", "download", "-q", "-d", folder, *target, *more], "Python packages of the box")
+    call([sys.executable, "-m", "pip", "download", "-q", "-d", folder, *kind, *more], "Python packages of the box")

@@ -17,6 +17,7 @@ from board_configs.board import load_board
 from firmware.errors import EvenhandError
 from firmware.image import bundle, cpio, disk, kernel, recipe, rootfs, sbom, setup, tools, tree, wheels
 from firmware.image.archive import FOLDER, Item, lay_over, link, merged_name, read_folder, text
+from firmware.image.target import ARM64
 
 BOARD = load_board("qemu_arm64")
 RELEASE = tree.Release(version="1.2.3", board="qemu_arm64", is_development=False)
@@ -128,6 +129,13 @@ def test_bytecode_is_the_same_each_time_and_is_python_that_runs() -> None:
     made = dict(setup.bytecode(files, ("opt/evenhand/",)))
     assert list(made) == ["opt/evenhand/__pycache__/a.cpython-311.pyc"]
     assert made == dict(setup.bytecode(files, ("opt/evenhand/",)))
+
+
+def test_bytecode_does_not_depend_on_what_the_builder_has_in_memory() -> None:
+    files = {"opt/evenhand/a.py": text("MARK = '\\x0e'\n")}  # Python has each single character once
+    before = dict(setup.bytecode(files, ("opt/evenhand/",)))
+    sys.intern(chr(14))
+    assert dict(setup.bytecode(files, ("opt/evenhand/",))) == before
 
 
 def test_programs_of_a_box_are_there_and_tests_and_sources_are_not(tmp_path: Path) -> None:
@@ -308,11 +316,11 @@ def test_news_are_those_of_the_version_else_of_the_newest() -> None:
 
 def test_recipe_and_locks_agree() -> None:
     told = recipe.read_recipe()
-    debian = recipe.read_lock(recipe.DEBIAN_LOCK)
+    debian = recipe.read_lock(recipe.debian_lock(ARM64))
     assert set(told.packages) - set(told.left_out) <= set(debian)
     assert set(told.initramfs_packages) | set(told.header_packages) <= set(debian)
     assert [name for name in debian if name.startswith("linux-image-")]
-    python = {name.split("==")[0] for name in wheels.read_digests(recipe.WHEELS_LOCK.read_text()).values()}
+    python = {name.split("==")[0] for name in wheels.read_digests(recipe.wheels_lock(ARM64).read_text()).values()}
     for wanted in (*told.wheels, *told.sources):
         assert wanted.split("=")[0].split(">")[0] in python
 

@@ -56,6 +56,7 @@ class Places:
     recordings: Path
     decisions: Path
     journalctl: str
+    machine: Path = Path("/")  # where its files begin: /sys and /proc are read for the checkup
 
 
 Handler = Callable[[Request], Awaitable[Answer]]
@@ -253,7 +254,7 @@ class Api:
         return Answer(data=_once(text.encode()), size_bytes=len(text.encode()))
 
     async def _checkup(self, _: Request) -> Answer:
-        findings = await asyncio.to_thread(checkup, self._board, self._places.data, self._ear)
+        findings = await asyncio.to_thread(checkup, self._board, self._places.data, self._ear, self._places.machine)
         return Answer(value={"findings": findings, "time_s": time.time()})
 
     async def _list_recordings(self, _: Request) -> Answer:

@@ -12,7 +12,7 @@ from board_configs.board import Board
 
 from ..errors import EvenhandError
 from ..system.board_fit import board_pcm, is_simulated
-from ..system.health import read_health
+from ..system.health import Health, read_health
 from .sounding import Ear
 
 HOT_C = 75.0  # a Raspberry Pi begins to slow down at 80
@@ -21,10 +21,15 @@ BUILT_S = 1_767_225_600  # 2026-01-01: a clock before that was never set
 ANSWER_S = 5.0
 
 
-def checkup(board: Board, data: Path, ear: Ear) -> list[dict[str, Any]]:
-    """Return findings: ``what`` was looked at, ``is_well``, and ``text`` that says what, and what to try."""
+def checkup(board: Board, data: Path, ear: Ear, machine: Path = Path("/")) -> list[dict[str, Any]]:
+    """Return findings: ``what`` was looked at, ``is_well``, and ``text`` that says what, and what to try.
+
+    ``machine``: where the file tree begins in which the machine tells of its supply, its heat and its clocks.
+    """
+    health = read_health(machine)
     return [
-        _engine(ear), _realtime(ear), _card(board), _power(), _heat(), _governor(), _disk(data), _clock(),
+        _engine(ear), _realtime(ear), _card(board), _power(health), _heat(health), _governor(health), _disk(data),
+        _clock(),
     ]  # fmt: skip
 
 
@@ -60,8 +65,7 @@ def _card(board: Board) -> dict[str, Any]:
         return _finding("sound card", False, str(error))
 
 
-def _power() -> dict[str, Any]:
-    health = read_health()
+def _power(health: Health) -> dict[str, Any]:
     if health.throttled_now is None:
         return _finding("power", None, "this machine does not say whether its supply is enough")
     now, before = health.throttled_now, health.throttled_since_boot or ()
@@ -70,16 +74,16 @@ def _power() -> dict[str, Any]:
     return _finding("power", is_well, text if is_well else f"{text}; take a stronger supply or a shorter cable")
 
 
-def _heat() -> dict[str, Any]:
-    temp_c = read_health().temp_c
+def _heat(health: Health) -> dict[str, Any]:
+    temp_c = health.temp_c
     if temp_c is None:
         return _finding("temperature", None, "this machine does not say")
     is_well = temp_c < HOT_C
     return _finding("temperature", is_well, f"{temp_c:.0f} C" + ("" if is_well else "; give it air or a fan"))
 
 
-def _governor() -> dict[str, Any]:
-    governors = read_health().governors
+def _governor(health: Health) -> dict[str, Any]:
+    governors = health.governors
     if not governors:
         return _finding("governor", None, "this machine does not say")
     is_well = set(governors) == {"performance"}

@@ -49,7 +49,7 @@ class Updater:
     def refuse_while_busy(self) -> None:
         """Raise Refusal while the slots are worked on."""
         if self._busy:
-            raise Refusal(409, f"the box is {self._busy}; wait for it")
+            raise Refusal(409, f"the box is {self._busy}; wait for it", is_busy=True)
 
     def refuse_while_sounding(self, *, even_if_sounding: bool) -> None:
         """Raise Refusal while a show is on, unless it was said that this does not matter."""

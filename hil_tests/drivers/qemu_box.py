@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -44,10 +44,14 @@ class QemuBox:
         Folder for what belongs to one box.
     ports
         What of the box's network is reached from here: (port here, port there).
+    cable
+        Terminal of this machine that the box's second serial port hangs on, which ``evenhand --serial`` talks to.
     """
 
-    def __init__(self, disk: Path, work: Path, *, ports: Sequence[tuple[int, int]] = ()) -> None:
-        self.disk, self._work, self._ports = disk, work, tuple(ports)
+    def __init__(
+        self, disk: Path, work: Path, *, ports: Sequence[tuple[int, int]] = (), cable: Path | None = None
+    ) -> None:
+        self.disk, self._work, self._ports, self._cable = disk, work, tuple(ports), cable
         self._nvram = work / "nvram"
         self.log = work / "line.log"  # all that came over the serial line, as it comes
         self._nvram.write_bytes(bytes(NVRAM_BYTES))
@@ -56,6 +60,7 @@ class QemuBox:
         self.said = ""  # all that came over the serial line
         self.starts: list[Start] = []
         self._mark = 0  # how far it was waited for
+        self._start_mark = 0  # where the last start begins
         self._n_commands = 0
 
     def __enter__(self) -> Self:
@@ -102,6 +107,21 @@ class QemuBox:
             raise BoxError(f"the emulator failed: {self._process.stderr.read().decode(errors='replace')[:300]}")
         self._stop()
         return self._launch()
+
+    @property
+    def is_on(self) -> bool:
+        """Whether it has power, and has not just reset."""
+        return self._process is not None and self._process.poll() is None
+
+    def go_on(self, is_over: Callable[[], bool], timeout_s: float) -> bool:
+        """Let it run, through every reset, until something is so; return whether it came to be."""
+        until_s = time.monotonic() + timeout_s
+        while not is_over():
+            if time.monotonic() > until_s:
+                return False
+            if not self._take(0.2) and not self.is_on:
+                self.wait_for_reset(1.0)
+        return True
 
     def wait_for(self, pattern: str, timeout_s: float) -> re.Match[str]:
         """Wait for something on the serial line that was not waited for before.
@@ -162,6 +182,11 @@ class QemuBox:
                     self.wait_for_reset(1.0)
 
     @property
+    def said_since_start(self) -> str:
+        """What it has said since it was started last."""
+        return self.said[self._start_mark :]
+
+    @property
     def last_words(self) -> str:
         """The end of what it said."""
         return self.said[-400:]
@@ -169,6 +194,7 @@ class QemuBox:
     def _launch(self) -> Start:
         chosen = start(self.disk, self._nvram, self._work)
         self.starts.append(chosen)
+        self._start_mark = len(self.said)
         ours, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(
@@ -190,8 +216,14 @@ class QemuBox:
             "-drive", f"if=none,id=nvram,file={self._nvram},format=raw,cache=writethrough",
             "-device", "virtio-blk-pci,drive=nvram,serial=nvram",
             "-netdev", f"user,id=net{forwarded}", "-device", "virtio-net-pci,netdev=net", "-device", "virtio-rng-pci",
-            "-device", "i6300esb", "-action", "watchdog=reset",
+            "-device", "i6300esb", "-action", "watchdog=reset", *self._cable_end(),
         ]  # fmt: skip
+
+    def _cable_end(self) -> list[str]:
+        if self._cable is None:
+            return []
+        return ["-device", "virtio-serial-pci", "-chardev", f"serial,id=cable,path={self._cable}",
+                "-device", "virtconsole,chardev=cable"]  # fmt: skip
 
     def _device_tree(self, chosen: Start) -> Path:
         """Return the machine's device tree with what the boot loader says, big-endian as everything in it."""

@@ -66,7 +66,14 @@ class FakeBox:
         self._restart_request = folder / "restart"
         slots = {"A": {"version": "0.1.0", "is_good": True}, "B": {"version": None, "is_good": False}}
         self.set_rauc(
-            compatible="evenhand-sim", slots=slots, booted="A", primary="A", trial=None, step_s=0.02, fails=""
+            compatible="evenhand-sim",
+            slots=slots,
+            booted="A",
+            primary="A",
+            trial=None,
+            step_s=0.02,
+            info_s=0.0,
+            fails="",
         )
         self._fake(
             "rauc", f'exec "{sys.executable}" "{Path(__file__).parent / "fake_rauc.py"}" "{self._state_path}" "$@"'

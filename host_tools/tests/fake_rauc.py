@@ -32,6 +32,7 @@ def main() -> int:
         print("Verification error: signature verification failed: self-signed certificate", file=sys.stderr)
         return 1
     if words[0] == "info":
+        time.sleep(state["info_s"])
         print(json.dumps({key: manifest[key] for key in ("compatible", "version", "description")}))
         return 0
     return install(state_path, state, manifest)

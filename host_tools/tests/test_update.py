@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from host_tools.boxes import Boxes
 from host_tools.bundle_file import read_bundle
 from host_tools.device import Device
 from host_tools.errors import HostError, RefusedError
+from host_tools.sending import send_bundle
 from host_tools.tests.box_rig import FakeBox, wait_for
 from host_tools.tests.bundle_making import make_bundle
 from host_tools.tests.terminal import Laptop
@@ -148,6 +150,17 @@ def test_an_installation_that_fails_is_told_with_its_reason(laptop: Laptop, pair
     assert "not installed: Failed mounting slot: no space left" in done.err
     paired.set_rauc(fails="")
     assert laptop.run("update", "new.raucb", "--yes").status == 0, "what failed once can be tried again"
+
+
+def test_a_box_that_still_looks_at_the_bundle_is_waited_for(laptop: Laptop, paired: FakeBox, tmp_path: Path) -> None:
+    bundle = read_bundle(make_bundle(tmp_path / "new.raucb", n_blocks=40))
+    paired.set_rauc(info_s=4.0)  # a slow card; the laptop before has heard no answer
+    with Device.of(Boxes().find([])[0]) as before, ThreadPoolExecutor(1) as pool:
+        send_bundle(before, bundle, bundle.sha256(), lambda *_: None)
+        asked = pool.submit(before.post, "verify")
+        done = laptop.run("update", "new.raucb", "--yes")
+        assert asked.result()["version"] == "0.2.0"
+    assert done.status == 0, done
 
 
 def test_ctrl_c_in_the_middle_of_sending_leaves_both_sides_sound_and_it_goes_on(

@@ -1,0 +1,1 @@
+"""Tests of chaos that need no box."""

@@ -1,0 +1,277 @@
+"""The emulated box behind the interface of every rig: shell over its serial line, ``evenhand`` over its network.
+
+Its services are systemd's, its settings those of the data partition. The guest runs only while its line is read, so
+whatever waits here reads on.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NoReturn, Self, TypeVar
+
+from board_configs.board import BoardError, load_board
+from board_configs.table import Table
+from hil_tests.board import COMMAND_S
+from hil_tests.errors import HilError, NotWiredError
+from hil_tests.rig import Rig
+from host_tools.seeding import MARK, Seed
+
+from .boot_rom import RomError, partition_offset_bytes
+from .qemu_box import PROMPT, BoxError, QemuBox
+from .systemd_shell import PLAIN_LINE, SystemdShell
+
+ROOT = Path(__file__).resolve().parents[2]
+TOOLS = ("qemu-system-aarch64", "mcopy", "fdtput", "rauc")
+START_S = 1800.0  # of a busy machine; a quiet one takes a minute
+MORE_BYTES = 600 << 20  # a card is larger than its image
+SELECT_BYTES = 40 << 20  # the partition that the seed lies in
+AGENT_PORT = 4717
+NAME, PAIRING_CODE = "bench", "BNCH-C0DE"
+SLOWER = 20.0  # than a box: how much longer a command may take
+T = TypeVar("T")
+
+
+class QemuBoard:
+    """A ``Box`` of ``hil_tests.board``.
+
+    Settings of the rig's table: ``board``; ``image``, the folder of a build, and ``keys``, those of its keyring, both
+    from the rig's folder; the variables EVENHAND_IMAGE and EVENHAND_KEYS win.
+
+    Raises
+    ------
+    HilError
+        When the rig says what cannot be.
+    """
+
+    def __init__(self, rig: Rig) -> None:
+        self.rig = rig
+        try:
+            self.board = load_board(rig.settings.text("board"))
+            self._image, self._keys = (_folder(rig, key) for key in ("image", "keys"))
+            rig.settings.close()
+        except BoardError as error:
+            raise HilError(str(error)) from None
+        self._is_touched = self._is_paired = False
+        self._shell = SystemdShell(self.run)
+
+    def __enter__(self) -> Self:
+        missing = [tool for tool in TOOLS if shutil.which(tool) is None]
+        if missing:
+            raise HilError(f"rig {self.rig.name}: not installed: {', '.join(missing)}")
+        disks = sorted(self._image.glob("*.img"))
+        if not disks:
+            raise HilError(
+                f"{self._image}: no image is there; `evenhand image build --board {self.board.name} --development "
+                "--keyring KEYS/ca.pem` makes one, EVENHAND_IMAGE names another folder"
+            )
+        self._disk = max(disks, key=lambda path: path.stat().st_size)
+        self._stack = ExitStack()
+        self.folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="evenhand-hil-")))
+        self._stack.callback(self.cut_power)
+        self._make_card()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    @property
+    def is_as_new(self) -> bool:
+        """Whether it has no settings or files of a test. One that merely runs is as new: a start takes a minute."""
+        return not self._is_touched
+
+    def renew(self) -> None:
+        """Give it a new card from the image."""
+        self.cut_power()
+        self._make_card()
+
+    # --------------------------------------------------------------------------------------------------- power
+
+    @property
+    def has_power(self) -> bool:
+        """Whether the emulator runs."""
+        return self._box.is_on
+
+    def power_on(self) -> None:
+        """Let its boot loader choose and start."""
+        self._n_said_before = len(self._box.said)
+        self._guarded(self._box.power_on)
+
+    def power_off(self) -> None:
+        """Shut down in order."""
+        self._box.type("systemctl poweroff\n")
+        if not self._guarded(lambda: self._box.go_on(lambda: not self._box.is_on, START_S)):
+            raise HilError(f"it does not shut down; it said: {self._box.last_words}")
+        self.cut_power()
+
+    def cut_power(self) -> None:
+        """Pull the plug."""
+        self._box.cut_power()
+
+    def wait_until_up(self, timeout_s: float = START_S) -> None:
+        """Wait for the shell, for what is mounted after it, and for engine and control."""
+        until_s = time.monotonic() + timeout_s
+        if PROMPT not in self._box.said[self._n_said_before :]:
+            self._guarded(lambda: self._box.wait_for(PROMPT, timeout_s))
+            self.run(PLAIN_LINE)
+        self.run("systemctl start data.mount evenhand-folders.service", timeout_s / SLOWER)
+        while not self._shell.are_up():
+            if time.monotonic() > until_s:
+                raise HilError(f"engine or control do not run: {self.log('engine')[-300:]}")
+
+    # --------------------------------------------------------------------------------------------------- shell
+
+    def run(self, command: str, timeout_s: float = COMMAND_S) -> str:
+        """Run a command in the shell on its serial line."""
+        return self._guarded(lambda: self._box.run(command, timeout_s * SLOWER))
+
+    def put(self, content: bytes, path: str) -> None:
+        """Write a file through the shell; for what is small."""
+        self._is_touched = True
+        self._shell.put(content, path)
+
+    def get(self, path: str) -> bytes:
+        """Read a file through the shell; for what is small."""
+        return self._shell.get(path)
+
+    def configure(self, **settings: str) -> None:
+        """Set variables on the data partition, from where they win. It must have power."""
+        self._is_touched = True
+        self._shell.configure(settings)
+
+    def start(self, *services: str) -> None:
+        """Start services, anew what runs."""
+        self._shell.start(services)
+
+    def stop(self, service: str) -> None:
+        """Stop a service."""
+        self._shell.stop(service)
+
+    def pass_time(self, seconds: float) -> None:
+        """Let the box sleep for so long, by its own clock."""
+        self.run(f"sleep {seconds}", COMMAND_S + seconds)
+
+    def log(self, service: str) -> str:
+        """Return what a service has said since this start."""
+        return self._shell.log(service)
+
+    # --------------------------------------------------------------------------------------------------- wires
+
+    @property
+    def audio(self) -> NoReturn:
+        """Not wired: its card ends inside the guest."""
+        raise NotWiredError(self.rig.name, "audio_loopback", self.rig.has)
+
+    @property
+    def serial(self) -> QemuSerial:
+        """Its console."""
+        return QemuSerial(self._box, self._guarded)
+
+    @property
+    def network_address(self) -> tuple[str, int]:
+        """Where its update agent is reached from here."""
+        return "127.0.0.1", self._port
+
+    def evenhand(self, *arguments: str, timeout_s: float = COMMAND_S) -> str:
+        """Run the laptop's command, paired when it is first needed, while the box goes on through its resets."""
+        if not self._is_paired:
+            self._on_laptop("pair", f"127.0.0.1:{self._port}", "--code", PAIRING_CODE, timeout_s=START_S)
+            self._is_paired = True
+        return self._on_laptop(*arguments, timeout_s=timeout_s * SLOWER)
+
+    @cached_property
+    def release(self) -> Path:
+        """A bundle of the image itself, signed with the rig's keys."""
+        made = self.folder / "release.raucb"
+        words: list[object] = ["--image", self._image, "--keys", self._keys, "--out", made]
+        done = subprocess.run(
+            [sys.executable, "-m", "firmware.image", "bundle", *map(str, words)], cwd=ROOT, capture_output=True,
+            text=True,
+        )  # fmt: skip
+        if done.returncode != 0:
+            raise HilError(f"no bundle of {self._image}: {done.stderr.strip()[-300:]}")
+        return made
+
+    @property
+    def faults(self) -> SystemdShell:
+        """Those of processes."""
+        return self._shell
+
+    # -------------------------------------------------------------------------------------------------- inside
+
+    def _make_card(self) -> None:
+        """Copy the image to a card that is larger, with a name and a code in its seed."""
+        card = self.folder / "card.img"
+        subprocess.run(["cp", "--sparse=always", str(self._disk), str(card)], check=True)
+        with card.open("r+b") as file:
+            start = self._guarded(lambda: partition_offset_bytes(card, 1))
+            file.seek(start)
+            at = file.read(SELECT_BYTES).find(MARK)
+            if at < 0:
+                raise HilError(f"{self._disk}: has no seed to write a pairing code into; build it anew")
+            file.seek(start + at)
+            file.write(Seed(name=NAME, pairing_code=PAIRING_CODE).block())
+            file.truncate(card.stat().st_size + MORE_BYTES)
+        shutil.rmtree(self.folder / "laptop", ignore_errors=True)
+        with socket.create_server(("127.0.0.1", 0)) as probe:
+            self._port = int(probe.getsockname()[1])
+        self._box = QemuBox(card, self.folder, ports=[(self._port, AGENT_PORT)])
+        self._is_touched = self._is_paired = False
+        self._n_said_before = 0
+
+    def _on_laptop(self, *words: str, timeout_s: float) -> str:
+        environment = {**os.environ, "EVENHAND_CONFIG": str(self.folder / "laptop")}
+        with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "host_tools", *words], cwd=ROOT, env=environment, stdin=subprocess.DEVNULL,
+                stdout=out, stderr=err,
+            )  # fmt: skip
+            try:
+                is_over = self._guarded(lambda: self._box.go_on(lambda: process.poll() is not None, timeout_s))
+            finally:
+                process.kill()
+                process.wait()
+            out.seek(0), err.seek(0)
+            if not is_over or process.returncode != 0:
+                how = f"status {process.returncode}" if is_over else f"no end within {timeout_s:.0f} s"
+                raise HilError(f"evenhand {words[0]}: {how}: {err.read().strip()[-400:]}")
+            return out.read()
+
+    def _guarded(self, act: Callable[[], T]) -> T:
+        try:
+            return act()
+        except (BoxError, RomError) as error:
+            raise HilError(f"rig {self.rig.name}: {error}") from None
+
+
+class QemuSerial:
+    """The ``SerialLine`` of ``hil_tests.board``."""
+
+    def __init__(self, box: QemuBox, guarded: Callable[[Callable[[], Any]], Any]) -> None:
+        self._box, self._guarded = box, guarded
+
+    def wait_for(self, pattern: str, timeout_s: float) -> str:
+        """Return what matched."""
+        return str(self._guarded(lambda: self._box.wait_for(pattern, timeout_s))[0])
+
+    def type(self, text: str) -> None:
+        """Type on it."""
+        self._box.type(text)
+
+
+def _folder(rig: Rig, key: str) -> Path:
+    settings: Table = rig.settings
+    named = settings.text(key)
+    return Path(os.environ.get(f"EVENHAND_{key.upper()}") or rig.path.parent / named).resolve()

@@ -1,0 +1,162 @@
+"""Checks the bench: plants faults of ``mutations.toml`` in a copy of the tree and demands that their tests fail."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from .errors import HilError
+
+ROOT = Path(__file__).parent.parent
+LIST = Path(__file__).with_name("mutations.toml")
+BUILT = ("*/_*.so", "*/libasound_module_*.so")
+TEST_S = 900.0
+BUILD_S = 3600.0
+_KEYS = {"name", "file", "text", "replacement", "test", "rig"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mutation:
+    """One fault: ``text`` of ``file`` becomes ``replacement``, and ``test`` must fail."""
+
+    name: str
+    file: str
+    text: str
+    replacement: str
+    test: str
+    rig: bool = False
+
+    @property
+    def is_c(self) -> bool:
+        """Return whether something must be compiled."""
+        return self.file.endswith((".c", ".h"))
+
+    def apply(self, root: Path) -> None:
+        """Plant it.
+
+        Raises
+        ------
+        HilError
+            When its text is not there exactly once: the list is older than the firmware.
+        """
+        path = root / self.file
+        source = path.read_text(encoding="utf-8") if path.is_file() else ""
+        if (n := source.count(self.text)) != 1:
+            raise HilError(f"mutations.toml: {self.name}: its text stands {n} times in {self.file}; write it anew")
+        path.write_text(source.replace(self.text, self.replacement), encoding="utf-8")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What became of a mutation."""
+
+    mutation: Mutation
+    is_caught: bool
+    said: str
+
+    def line(self) -> str:
+        """Return it in one line."""
+        verdict = "caught by" if self.is_caught else "NOT CAUGHT by"
+        return f"{self.mutation.name}: {verdict} {self.mutation.test.partition('::')[2]}"
+
+
+def read_mutations(path: Path = LIST) -> tuple[Mutation, ...]:
+    """Return the list.
+
+    Raises
+    ------
+    HilError
+        When an entry says what cannot be, or a name stands twice.
+    """
+    found = []
+    for entry in tomllib.loads(path.read_text(encoding="utf-8"))["mutation"]:
+        if odd := set(entry) - _KEYS:
+            raise HilError(f"{path.name}: {entry.get('name')}: no key {', '.join(sorted(odd))}")
+        found.append(Mutation(**entry))
+    names = [mutation.name for mutation in found]
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise HilError(f"{path.name}: {', '.join(sorted(twice))} stands twice")
+    return tuple(found)
+
+
+def check(mutations: Sequence[Mutation], work: Path, tell: Callable[[str], None]) -> tuple[Outcome, ...]:
+    """Run every mutation in a copy of its own under ``work``; the unchanged copy must pass all their tests first.
+
+    Raises
+    ------
+    HilError
+        When the unchanged tree fails, a patch does not fit, or what it makes cannot be compiled.
+    """
+    _pass_unchanged(mutations, _copy(work / "unchanged"))
+    tell(f"unchanged: passes {len({m.test for m in mutations})} tests")
+    outcomes = []
+    for mutation in mutations:
+        tree = _copy(work / mutation.name)
+        mutation.apply(tree)
+        if mutation.is_c:
+            _build(tree, mutation)
+        done = _test(tree, [mutation.test], is_on_rig=mutation.rig)
+        # A test that cannot even begin is no catch: pytest calls that an error, not a failure.
+        outcome = {word: re.search(rf"^{word} ", done.stdout, re.MULTILINE) for word in ("FAILED", "ERROR")}
+        is_caught = done.returncode == 1 and bool(outcome["FAILED"]) and not outcome["ERROR"]
+        outcomes.append(Outcome(mutation=mutation, is_caught=is_caught, said=done.stdout))
+        tell(outcomes[-1].line())
+        shutil.rmtree(tree)
+    return tuple(outcomes)
+
+
+def _pass_unchanged(mutations: Sequence[Mutation], tree: Path) -> None:
+    for is_on_rig in (True, False):
+        tests = sorted({m.test for m in mutations if m.rig == is_on_rig})
+        done = _test(tree, tests, is_on_rig=is_on_rig) if tests else None
+        if done and (done.returncode != 0 or "passed" not in done.stdout):
+            raise HilError(f"the unchanged tree fails its own tests: {_end(done.stdout + done.stderr)}")
+    shutil.rmtree(tree)
+
+
+def _copy(tree: Path) -> Path:
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    built = [str(path.relative_to(ROOT)) for pattern in BUILT for path in ROOT.glob(pattern)]
+    for name in (*filter(None, listed.split("\0")), *built):
+        source, target = ROOT / name, tree / name
+        if source.is_file() and not source.is_symlink():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(source, target)
+    return tree
+
+
+def _build(tree: Path, mutation: Mutation) -> None:
+    """Build what holds the file anew: all that is compiled of firmware holds the kernels too."""
+    rooms = ("dsp_kernels", "firmware") if mutation.file.startswith("dsp_kernels/") else ("firmware",)
+    for room in rooms:
+        for pattern in BUILT:
+            for path in tree.glob(pattern.replace("*/", f"{room}/", 1)):
+                path.unlink()
+        done = _python(tree, ["-m", f"{room}.build_ffi"], BUILD_S)
+        if done.returncode != 0:
+            raise HilError(f"{mutation.name}: does not compile: {_end(done.stderr)}")
+
+
+def _test(tree: Path, tests: Sequence[str], *, is_on_rig: bool) -> subprocess.CompletedProcess[str]:
+    options = ["-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *(["--rig", "sim"] if is_on_rig else [])]
+    return _python(tree, [*options, *tests], TEST_S * len(tests))
+
+
+def _python(tree: Path, arguments: Sequence[str], timeout_s: float) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": str(tree)}
+    command = [sys.executable, *arguments]
+    try:
+        return subprocess.run(command, cwd=tree, env=environment, capture_output=True, text=True, timeout=timeout_s)
+    except subprocess.TimeoutExpired:
+        raise HilError(f"{tree.name}: no end after {timeout_s:.0f} s of {' '.join(arguments[:3])}") from None
+
+
+def _end(text: str) -> str:
+    return " / ".join(text.strip().splitlines()[-5:])

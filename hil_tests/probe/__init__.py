@@ -1,0 +1,1 @@
+"""Test signals whose answer is known, and the figures that played and recorded arrays give."""

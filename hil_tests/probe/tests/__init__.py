@@ -1,0 +1,1 @@
+"""The probe's figures against signals whose answer is known by construction."""
