@@ -155,7 +155,7 @@ def mix_batches(
             if "mix_teacher" in facts:
                 row["teacher"] = context.mix_teacher(int(number), ticks)
             row["warm"] = (np.arange(stage.n_ticks) >= mix.N_WARM_TICKS).astype(np.float32)
-            row["is_lone"] = np.float32(0.0)
+            row["is_lone"] = np.zeros((), np.float32)
             n_channels = session.n_channels
             if lone and rng.random() < LONE_SHARE:
                 alone = lone[0].row(lone[1], stage.n_ticks, rng)

@@ -74,7 +74,7 @@ class LoneClips:
             "bleed": nothing,
             "role": np.full((n_ticks, 1), role, np.int32),
             "warm": (np.arange(n_ticks) >= mix.N_WARM_TICKS).astype(np.float32),
-            "is_lone": np.float32(1.0),
+            "is_lone": np.ones((), np.float32),
             "teacher": np.zeros((n_ticks, 1, N_OUTPUT["mix"]), np.float32),
         }
 
