@@ -57,8 +57,7 @@ def described(run: Path) -> dict[str, Any]:
     ]
     calibration = read_toml(run / "calibration.toml")
     evidence = {
-        "temperature": float(calibration["role"]["temperature"]), "memory_s": MEMORY_S,
-        "context_share": float(calibration["role"]["context_share"]),
+        "temperature": float(calibration["role"]["temperature"]), "memory_s": MEMORY_S, "context_share": 0.0,
         "sigma_scale": [float(calibration["sigma_scale"][group]) for group in SIGMA_GROUPS],
     }  # fmt: skip
     named = run / "bundle.toml"

@@ -16,15 +16,11 @@ N_STRIDE_TICKS = 4  # of the branch that reads what is not a picture
 
 @dataclass(frozen=True, kw_only=True)
 class RoleSize:
-    """Widths: ``picture`` of the convolutions over time and mel, ``track`` of those over time, ``hidden`` at last.
-
-    ``is_dense``: full convolutions; four times the arithmetic in half the time on a desktop, where a teacher lives.
-    """
+    """Widths: ``picture`` of the convolutions over time and mel, ``track`` of those over time, ``hidden`` at last."""
 
     picture: tuple[int, ...] = (24, 48, 64, 96)
     track: tuple[int, ...] = (32, 48)
     hidden: int = 96
-    is_dense: bool = False
 
 
 class RoleNet(tf.Module):
@@ -37,10 +33,6 @@ class RoleNet(tf.Module):
         self.picture = [Conv(rng, 1, first, (3, 3), (2, 2))]
         n_in = first
         for k, width in enumerate(others, 1):
-            if size.is_dense:
-                self.picture.append(Conv(rng, n_in, width, (3, 3), (2, 2)))
-                n_in = width
-                continue
             self.picture.append(Conv(rng, n_in, DEPTHWISE, (3, 3), (2, 2)))
             self.picture.append(Conv(rng, n_in, width, (1, 1)))
             if k < len(others):

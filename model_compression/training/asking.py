@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from ..nets.evidence import RoleEvidence, role_sum, song_inputs
-from ..nets.layout import IS_ACTIVE, N_PATCH_COLUMNS, N_PATCH_TICKS, TICK_S
+from ..nets.layout import IS_ACTIVE, N_PATCH_COLUMNS, TICK_S
 from ..nets.mix import MixNet
 from ..nets.role import RoleNet
 from ..nets.song import SongNet
@@ -20,8 +19,7 @@ from ..nets.teachers import MixTeacher
 from .batches import bucket, patch_ticks, pooled, true_role_sum
 from .context import EVIDENCE_STRIDE_TICKS, Context
 from .files import write_arrays
-from .lone import FILE, as_session
-from .sessions import INPUT_SCALE, Clip, Session, Sessions
+from .sessions import INPUT_SCALE, Session, Sessions
 
 PATCHES_AT_ONCE = 256
 TICKS_AT_ONCE = 400
@@ -38,7 +36,7 @@ def ask_each(sessions: Sessions, folder: Path, name: str, ask: Callable[[int, Se
 
 def role_outputs(net: RoleNet, session: Session) -> NDArray[np.float32]:
     """Return the role network on every channel each ``EVIDENCE_STRIDE_TICKS``: ``(n_runs, n_channels, 22)``."""
-    run = _patch_runner(net)
+    run = tf.function(lambda patch: net(patch), autograph=False, reduce_retracing=True)
     ends = np.arange(0, session.n_ticks, EVIDENCE_STRIDE_TICKS)
     n_at_once = max(1, PATCHES_AT_ONCE // session.n_channels)
     rows = []
@@ -48,13 +46,6 @@ def role_outputs(net: RoleNet, session: Session) -> NDArray[np.float32]:
         out = run(tf.constant(patches.reshape(-1, *patches.shape[2:])))
         rows.append(out.numpy().reshape(len(ticks), session.n_channels, -1))
     return np.concatenate(rows)
-
-
-@lru_cache(maxsize=1)
-def _patch_runner(net: RoleNet) -> Any:
-    """Return the network as a graph: tracing it takes longer than a session's patches."""
-    patches = tf.TensorSpec((None, N_PATCH_TICKS, N_PATCH_COLUMNS))
-    return tf.function(lambda patch: net(patch), input_signature=[patches], autograph=False)
 
 
 def role_log_prob(net: RoleNet, session: Session) -> NDArray[np.float16]:
@@ -68,15 +59,6 @@ def role_log_prob(net: RoleNet, session: Session) -> NDArray[np.float16]:
         evidence.add(channels, outputs[run], activity[run], EVIDENCE_STRIDE_TICKS * TICK_S)
         kept[run] = evidence.mean_log_prob()
     return kept
-
-
-def ask_clips(net: RoleNet, clips: list[Clip], folder: Path) -> None:
-    """Keep what ``role_log_prob`` is of each clip, unless it is kept already."""
-    if (folder / FILE).exists():
-        return
-    grids = [role_log_prob(net, as_session(clip))[:, 0] for clip in clips]
-    ends = np.cumsum([len(grid) for grid in grids], dtype=np.int64)
-    write_arrays(folder / FILE, {"grid": np.concatenate(grids), "ends": ends})
 
 
 def role_sums(context: Context, number: int, session: Session) -> NDArray[np.float16]:

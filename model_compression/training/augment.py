@@ -45,16 +45,17 @@ def coloured(patches: Array, rng: np.random.Generator) -> Array:
     tilt = rng.uniform(-MAX_TILT_DB, MAX_TILT_DB, (n, 1)) * (band / (N_BANDS - 1) - 0.5)
     centre, width = rng.uniform(0, N_BANDS, (n, 1)), rng.uniform(2.0, 6.0, (n, 1))
     bell = rng.uniform(-MAX_BELL_DB, MAX_BELL_DB, (n, 1)) * np.exp(-0.5 * ((band - centre) / width) ** 2)
-    curve_db = (tilt + bell).astype(np.float32)
+    curve_db = tilt + bell
     pooled_db = curve_db.reshape(n, -1, 2).mean(axis=2)
-    share = _power(SLOW_DB[0] * patches[:, :, MEL_SLOW] + SLOW_DB[1])
-    after = np.matmul(share, _power(pooled_db)[:, :, None])
-    total_db = _db(after / np.maximum(share.sum(axis=2, keepdims=True), 1e-9))
+    slow_db = SLOW_DB[0] * patches[:, :, MEL_SLOW] + SLOW_DB[1]
+    share = 10.0 ** (slow_db / 10.0)
+    share /= np.maximum(share.sum(axis=2, keepdims=True), 1e-9)
+    total_db = 10.0 * np.log10((share * 10.0 ** (pooled_db / 10.0)[:, None]).sum(axis=2, keepdims=True))
     out = patches.copy()
     heard = _is_heard(patches)
     out[:, :, MEL_NOW] += heard * (curve_db[:, None] - total_db) / NOW_DB[0]
     out[:, :, MEL_SLOW] += heard * (pooled_db[:, None] - total_db) / SLOW_DB[0]
-    return np.clip(out, -1.0, 1.0)
+    return np.clip(out, -1.0, 1.0).astype(np.float32)
 
 
 def shifted(patches: Array, rng: np.random.Generator) -> Array:
@@ -65,8 +66,12 @@ def shifted(patches: Array, rng: np.random.Generator) -> Array:
     for columns, bands in ((MEL_NOW, shift), (MEL_SLOW, shift / 2.0)):
         count = columns.stop - columns.start
         at = np.clip(np.arange(count) - bands[:, None], 0.0, count - 1.0)
-        shares = np.maximum(0.0, 1.0 - np.abs(np.arange(count)[:, None] - at[:, None])).astype(np.float32)
-        out[:, :, columns] = np.matmul(patches[:, :, columns], shares)
+        low = np.minimum(at.astype(np.int64), count - 2)
+        share = (at - low)[:, None].astype(np.float32)
+        view = patches[:, :, columns]
+        below = np.take_along_axis(view, low[:, None], axis=2)
+        above = np.take_along_axis(view, low[:, None] + 1, axis=2)
+        out[:, :, columns] = below + share * (above - below)
     return out
 
 
@@ -74,16 +79,16 @@ def noisy(patches: Array, rng: np.random.Generator) -> Array:
     """Patches with their noise floor raised, sloping at random."""
     n = len(patches)
     floor_db = rng.uniform(*NOISE_DB, (n, 1)) + rng.uniform(-12.0, 12.0, (n, 1)) * (np.arange(N_BANDS) / N_BANDS - 0.5)
-    floor_db = floor_db.astype(np.float32)
     out = patches.copy()
     heard = _is_heard(patches)
     for columns, (scale, offset), floor in (
         (MEL_NOW, NOW_DB, floor_db),
         (MEL_SLOW, SLOW_DB, floor_db.reshape(n, -1, 2).mean(axis=2)),
     ):
-        power = _power(scale * patches[:, :, columns] + offset) + _power(floor)[:, None]
-        out[:, :, columns] = np.where(heard, (_db(power) - offset) / scale, patches[:, :, columns])
-    return np.clip(out, -1.0, 1.0)
+        power = 10.0 ** ((scale * patches[:, :, columns] + offset) / 10.0) + 10.0 ** (floor[:, None] / 10.0)
+        raised = (10.0 * np.log10(power) - offset) / scale
+        out[:, :, columns] = np.where(heard, raised, patches[:, :, columns])
+    return np.clip(out, -1.0, 1.0).astype(np.float32)
 
 
 def masked(patches: Array, rng: np.random.Generator) -> Array:
@@ -144,14 +149,6 @@ def transposed(row: dict[str, NDArray[Any]], semitones: int) -> dict[str, NDArra
             said = row["teacher"][:, first : first + 12]
             out["teacher"][:, first : first + 12] = np.roll(said, semitones, axis=1)
     return out
-
-
-def _power(level_db: Array) -> Array:
-    return np.exp(level_db * np.float32(np.log(10.0) / 10.0))
-
-
-def _db(power: Array) -> Array:
-    return np.log(power) * np.float32(10.0 / np.log(10.0))
 
 
 def _is_heard(patches: Array) -> NDArray[np.bool_]:

@@ -14,7 +14,6 @@ from ..nets.evidence import SongEvidence, role_sum
 from ..nets.layout import N_PATCH_COLUMNS, N_PATCH_TICKS, N_ROLES, N_SONG_INPUT
 from . import augment, curriculum, told
 from .context import Context
-from .lone import LONE_SHARE, LoneClips
 from .recipe import Recipe, Stage
 from .sessions import INPUT_SCALE, Session, Sessions
 from .targets import mix_targets, song_targets
@@ -122,12 +121,10 @@ def mix_batches(
     is_training: bool = True,
     is_named: bool = False,
     strangers: Strangers | None = None,
-    lone: tuple[LoneClips, LoneClips] | None = None,
 ) -> Batches:
-    """Return the mix inputs, ``warm``, ``group_weights``, targets of ``mix_targets``, ``is_lone``, ``teacher``.
+    """Return the mix inputs, ``warm``, ``group_weights``, targets of ``mix_targets``, ``teacher``.
 
     ``is_named``: every channel has its name; in training some have, and ``strangers`` lend some their evidence.
-    ``lone``: clips to learn from, and others to lend them their evidence.
     """
     choose = _choosing(sessions, recipe, stage, is_training)
 
@@ -146,7 +143,7 @@ def mix_batches(
                 row["role_prob"] = told.as_strangers(row["role_prob"], session.role, ticks, strangers, rng)
             if is_training and rng.random() < 0.1:  # a box that has only just been switched on knows neither
                 row["role_prob"] = np.full_like(row["role_prob"], 1.0 / N_ROLES)
-                row["song"] = np.tile(unknown_song(), (stage.n_ticks, 1))
+                row["song"] = np.tile(_unknown_song(), (stage.n_ticks, 1))
             has_names = np.full(session.n_channels, is_named)
             if is_training and rng.random() < told.NAMED_SESSIONS:
                 has_names = rng.random(session.n_channels) < told.NAMED_CHANNELS
@@ -155,13 +152,7 @@ def mix_batches(
             if "mix_teacher" in facts:
                 row["teacher"] = context.mix_teacher(int(number), ticks)
             row["warm"] = (np.arange(stage.n_ticks) >= mix.N_WARM_TICKS).astype(np.float32)
-            row["is_lone"] = np.zeros((), np.float32)
-            n_channels = session.n_channels
-            if lone and rng.random() < LONE_SHARE:
-                alone = lone[0].row(lone[1], stage.n_ticks, rng)
-                row |= {name: alone[name] for name in row.keys() & alone.keys()}
-                n_channels = 1
-            rows.append(_padded(row, n_channels, width))
+            rows.append(_padded(row, session.n_channels, width))
         out = {name: np.stack([row[name] for row in rows]) for name in rows[0]}
         out["group_weights"] = curriculum.group_weights(step / stage.steps if is_training else 1.0)
         return out
@@ -229,7 +220,7 @@ def _padded(row: Batch, n_channels: int, width: int) -> Batch:
     """Channels up to ``width``, the added ones all zero, and ``mask``."""
     out: Batch = {}
     for name, values in row.items():
-        if name in ("m", "song", "warm", "is_lone"):
+        if name in ("m", "song", "warm"):
             out[name] = values
             continue
         padding = [(0, 0)] * values.ndim
@@ -256,8 +247,7 @@ def _sampled(values: NDArray[Any], at: NDArray[np.float64], name: str) -> NDArra
     return np.maximum(values[low], values[high] * (at > low)) if name != "boundary" else values[low]
 
 
-def unknown_song() -> NDArray[np.float32]:
-    """Return the mix network's ``song`` input before anything was heard, ``(20,)``."""
+def _unknown_song() -> NDArray[np.float32]:
     unknown = SongEvidence().beliefs
     song_input = np.zeros(N_SONG_INPUT, np.float32)
     known = np.concatenate([unknown["genre"], unknown["section"], unknown["scene"]])

@@ -1,8 +1,8 @@
-"""How far networks may be believed, by the valid split: the role evidence, the mix network in it, the sigmas."""
+"""How far a network may be believed: temperature of the role evidence, scale of the sigmas; on the valid split."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,22 +10,15 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from ..nets.evidence import EVIDENCE_TAU_S, PRIOR_S, log_softmax
-from ..nets.layout import IS_ACTIVE, LOGIT_SCALE, MIX_HEADS, N_ROLES, PARAMETERS, SIGMA_GROUPS, TICK_S
-from ..nets.mix import MixNet
-from . import asking
-from .batches import Batches, unknown_song
+from ..nets.evidence import log_softmax
+from ..nets.layout import PARAMETERS, SIGMA_GROUPS
+from .batches import Batches
 from .context import Context
 from .files import write_text
-from .lone import LoneClips
 from .losses import GROUP_OF_PARAMETER, ln_sigmas
-from .sessions import Session, Sessions
-
-Array = NDArray[np.float32]
+from .sessions import Sessions
 
 TEMPERATURES = np.geomspace(0.05, 16.0, 80)
-CONTEXT_SHARES = np.linspace(0.0, 0.9, 10)
-JUDGED_EACH_TICKS = 100
 COVERED, COVERED_SIGMAS = 0.9, 1.645
 N_BATCHES = 24
 
@@ -44,56 +37,6 @@ def role_temperature(sessions: Sessions, context: Context) -> float:
         return 1.0
     cost = [-log_softmax(log[heard] / t)[np.arange(heard.sum()), label[heard]].mean() for t in TEMPERATURES]
     return float(TEMPERATURES[int(np.argmin(cost))])
-
-
-def context_share(mix: MixNet, sessions: Sessions, context: Context, lone: LoneClips | None) -> float:
-    """Return the share of the mix network, which hears the other channels too, with which roles are likeliest.
-
-    Both opinions are gathered as on the box; looks of the mix network come at every tick in which a channel sounds.
-    A box may hear a session or one channel alone: sessions and clips count alike, however many there are of each.
-    """
-    numbers = range(len(sessions))
-    told = ((sessions[n], context.role_prob(n, np.arange(sessions[n].n_ticks)), context.of(n)["song"]) for n in numbers)
-    cost = _costs(mix, told, context.temperature)
-    if lone:
-        alone = ((clip, prob, np.tile(unknown_song(), (clip.n_ticks, 1))) for clip, prob in lone.each())
-        cost = cost + _costs(mix, alone, context.temperature)
-    return float(CONTEXT_SHARES[int(np.argmin(cost))])
-
-
-def _costs(mix: MixNet, told: Iterable[tuple[Session, Array, Array]], temperature: float) -> NDArray[np.float64]:
-    """Return the mean -ln of the true role at each of ``CONTEXT_SHARES``; zeros where nobody sounds.
-
-    ``told`` are sessions, with role_prob and song as the mix network hears them.
-    """
-    own, heard, labels = [], [], []
-    for session, prob, song in told:
-        outputs = asking.mix_outputs(mix, session, prob, song)
-        logits = LOGIT_SCALE * outputs[..., MIX_HEADS["role"].columns].astype(np.float64)
-        at = np.arange(JUDGED_EACH_TICKS, session.n_ticks, JUDGED_EACH_TICKS)
-        sounding = np.flatnonzero(session.active.any(axis=0))
-        own.append(prob[at][:, sounding].reshape(-1, N_ROLES))
-        heard.append(_gathered(logits, session, temperature)[at][:, sounding].reshape(-1, N_ROLES))
-        labels.append(np.broadcast_to(session.role[sounding], (len(at), len(sounding))).ravel())
-    mine, theirs, label = np.concatenate(own), np.concatenate(heard), np.concatenate(labels)
-    if not len(label):
-        return np.zeros(len(CONTEXT_SHARES))
-    rows = np.arange(len(label))
-    return np.array(
-        [-np.log((1.0 - s) * mine[rows, label] + s * theirs[rows, label] + 1e-9).mean() for s in CONTEXT_SHARES]
-    )
-
-
-def _gathered(logits: NDArray[np.float64], session: Session, temperature: float) -> NDArray[np.float64]:
-    """Return the opinion ``(n_ticks, n_channels, 21)`` that looks at every tick of own sound leave."""
-    evidence, seconds = np.zeros((session.n_channels, N_ROLES)), np.zeros(session.n_channels)
-    log_prob, keep = log_softmax(logits), np.exp(-TICK_S / EVIDENCE_TAU_S)
-    opinions = np.zeros(logits.shape)
-    for tick, sounds in enumerate(session.x[:, :, IS_ACTIVE] > 0):
-        evidence[sounds] = keep * evidence[sounds] + TICK_S * log_prob[tick, sounds]
-        seconds[sounds] = keep * seconds[sounds] + TICK_S
-        opinions[tick] = evidence / (seconds + PRIOR_S)[:, None]
-    return np.exp(log_softmax(opinions / temperature))
 
 
 def sigma_scale(
@@ -128,9 +71,8 @@ def mix_answers(
     return np.concatenate(outputs), np.concatenate(truths), np.concatenate(known)
 
 
-def write_calibration(path: Path, temperature: float, share: float, scale: NDArray[np.float32]) -> None:
+def write_calibration(path: Path, temperature: float, scale: NDArray[np.float32]) -> None:
     """Leave ``calibration.toml`` for people and for the bundle."""
     sigmas = "\n".join(f"{name} = {value:.6g}" for name, value in zip(SIGMA_GROUPS, scale.tolist(), strict=True))
-    role = f"[role]\ntemperature = {temperature:.6g}\ncontext_share = {share:.6g}\n"
-    text = f"{role}\n# by how much to multiply each sigma\n[sigma_scale]\n{sigmas}\n"
+    text = f"[role]\ntemperature = {temperature:.6g}\n\n# by how much to multiply each sigma\n[sigma_scale]\n{sigmas}\n"
     write_text(path, text)

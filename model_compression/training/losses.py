@@ -97,18 +97,18 @@ def song_losses(z: Any, batch: dict[str, Any], teacher_weight: float) -> Losses:
 def mix_losses(y: Any, batch: dict[str, Any], teacher_weight: float) -> Losses:
     """Of the mix network or its teacher, ``y (n, T, C, 44)``."""
     present = batch["mask"][:, None, :] * batch["warm"][:, :, None]
-    known, role_known = present * batch["weight"], present * batch["role_weight"]
+    known = present * batch["weight"]
     labels = {name: batch[name] for name in ("parameters", "importance", "activity", "bleed")}
     losses = _mix_losses(y, labels, present, known, batch["group_weights"])
-    losses["role"] = _mean(_classes(_logits(y, "role"), batch["role"]), role_known)
+    losses["role"] = _mean(_classes(_logits(y, "role"), batch["role"]), known)
     if "teacher" not in batch:
         return losses
-    said, judged = batch["teacher"], present * (1.0 - batch["is_lone"])[:, None, None]
+    said = batch["teacher"]
     labels = {
         "parameters": tf.clip_by_value(said[..., PARAMETERS], -1.0, 1.0),
         **{name: tf.sigmoid(_logit(said, name)) for name in ("importance", "activity", "bleed")},
     }
-    copied = _mix_losses(y, labels, judged, known, batch["group_weights"])
+    copied = _mix_losses(y, labels, present, known, batch["group_weights"])
     copied["role"] = _mean(_soft_classes(_logits(y, "role"), _logits(said, "role")), known)
     return _blended(losses, copied, teacher_weight)
 

@@ -22,11 +22,10 @@ from ..nets.song import SongNet, SongSize
 from ..nets.teachers import MixTeacher, MixTeacherSize
 from . import asking, students
 from .batches import Batches, mix_batches, mix_teacher_batches, role_batches, seeded, song_batches
-from .calibrate import context_share, mix_answers, role_temperature, sigma_scale, write_calibration
+from .calibrate import mix_answers, role_temperature, sigma_scale, write_calibration
 from .context import Context
 from .files import read_arrays
 from .fit import fit, settle
-from .lone import LoneClips
 from .losses import MIX_TASKS, ROLE_TASKS, SONG_TASKS, Losses, mix_losses, role_losses, song_losses
 from .recipe import Stage
 from .run import Run
@@ -112,20 +111,11 @@ def distil_students(run: Run, *, patch_teacher: Callable[[Any], Any] | None = No
     contexts = _contexts(run, ("role_log_prob", "song", "mix_teacher"), ("role_log_prob", "song"), temperature)
     mix_stage = stages["mix.student"]
     strangers = Strangers(run.sessions("valid"), contexts["valid"])
-    lone = _lone_clips(run, role, temperature)
-    mix_train = mix_batches(
-        run.sessions("train"), contexts["train"], run.recipe, mix_stage, strangers=strangers, lone=lone
-    )
+    mix_train = mix_batches(run.sessions("train"), contexts["train"], run.recipe, mix_stage, strangers=strangers)
     _fit_mix(run, mix, mix_train, contexts["valid"], "mix.student")
     scale = sigma_scale(*mix_answers(partial(_mixed, mix), _mix_valid(run, contexts["valid"], mix_stage)))
     trained = Students(
-        role=role,
-        song=song,
-        mix=mix,
-        temperature=temperature,
-        context_share=context_share(mix, run.sessions("valid"), contexts["valid"], lone[1] if lone else None),
-        sigma_scale=scale,
-        recipe_text=run.recipe.text,
+        role=role, song=song, mix=mix, temperature=temperature, sigma_scale=scale, recipe_text=run.recipe.text
     )
     _keep(run, trained)
     return trained
@@ -160,7 +150,6 @@ def tune_mix(run: Run, start: Students) -> Students:
         song=start.song,
         mix=start.mix,
         temperature=temperature,
-        context_share=start.context_share,
         sigma_scale=scale,
         recipe_text=start.recipe_text,
     )
@@ -242,18 +231,6 @@ def _fit_mix(
     )
 
 
-def _lone_clips(run: Run, role: RoleNet, temperature: float) -> tuple[LoneClips, LoneClips] | None:
-    """Return the clips of both splits; None where one has none."""
-    both = []
-    for split in ("train", "valid"):
-        clips, folder = run.sessions(split).clips, run.context(split)
-        if not any(clip.active.any() for clip in clips):
-            return None
-        asking.ask_clips(role, clips, folder)
-        both.append(LoneClips(clips, folder, temperature=temperature))
-    return both[0], both[1]
-
-
 def _role_words(run: Run, role: RoleNet) -> float:
     _words(run, "role_log_prob", lambda _n, session: {"role_log_prob": asking.role_log_prob(role, session)})
     context = Context(run.context("valid"), ("role_log_prob",), temperature=1.0)
@@ -306,5 +283,4 @@ def _both(make: Callable[..., Batches], run: Run, contexts: dict[str, Context], 
 
 def _keep(run: Run, trained: Students) -> None:
     students.save(trained, run.folder / students.FILE)
-    scale = np.asarray(trained.sigma_scale)
-    write_calibration(run.folder / "calibration.toml", trained.temperature, trained.context_share, scale)
+    write_calibration(run.folder / "calibration.toml", trained.temperature, np.asarray(trained.sigma_scale))

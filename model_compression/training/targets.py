@@ -21,8 +21,8 @@ def mix_targets(session: Session, ticks: NDArray[np.int64], channels: NDArray[np
 
     Returns
     -------
-    ``parameters (n, C, 15)``, their ``weight``, ``role_weight``, ``importance``, ``activity``, ``bleed`` ``(n, C)`` in
-    [0, 1], ``role (n, C)`` int32.
+    ``parameters (n, C, 15)``, ``weight``, ``importance``, ``activity``, ``bleed`` ``(n, C)`` in [0, 1],
+    ``role (n, C)`` int32.
     """
     seconds = np.minimum(ticks // TICKS_A_SECOND, session.offset_lu.shape[1] - 1)
     n, c = len(ticks), len(channels)
@@ -36,11 +36,9 @@ def mix_targets(session: Session, ticks: NDArray[np.int64], channels: NDArray[np
     }
     scaled = [(value - MIX_HEADS[name].offset) / MIX_HEADS[name].scale for name, value in groups.items()]
     sounded_s = np.cumsum(session.active[:, channels], axis=0)[ticks] * TICK_S
-    weight = np.clip(sounded_s / SURE_AFTER_S, 0.0, 1.0).astype(np.float32)
     return {
         "parameters": np.clip(np.concatenate(scaled, axis=2), -1.0, 1.0).astype(np.float32),
-        "weight": weight,
-        "role_weight": weight,
+        "weight": np.clip(sounded_s / SURE_AFTER_S, 0.0, 1.0).astype(np.float32),
         "importance": (session.importance[np.ix_(ticks, channels)] / 255.0).astype(np.float32),
         "activity": session.active[np.ix_(ticks, channels)].astype(np.float32),
         "bleed": session.is_bleed[np.ix_(ticks, channels)].astype(np.float32),
