@@ -36,7 +36,11 @@ LATE_PARTS = 8  # a wake-up that comes within a period less so much of it costs 
 RESTORED = "/var/lib/evenhand/restored/last.toml"
 PROCESSES = {"engine": "[e]ngine_process", "control": "[c]ontrol_process"}
 MAX_GROWTH_KB = {"engine": 16384, "control": 65536}  # from the first look on, whatever was restarted meanwhile
-RSS = "grep VmRSS /proc/$(pgrep -o -f '{name} .*--segment /run/evenhand/segment')/status"
+# Plain shell: a small Debian has no pgrep.
+RSS = (
+    "for p in /proc/[0-9]*; do tr '\\0' ' ' <$p/cmdline | grep -q '{name} .*--segment /run/evenhand/segment' "
+    "&& grep VmRSS $p/status && break; done 2>/dev/null"
+)
 
 
 class _PromiseError(Exception):
