@@ -203,7 +203,7 @@ def test_behind_controls_sandbox_a_model_is_loaded(mixer: Box) -> None:
     options = "--markers /run/evenhand/markers --model shipped"
     settings.write_text(changed(before, EVENHAND_CONTROL_OPTIONS=options))
     mixer.run("systemctl", "restart", CONTROL)
-    mixer.wait_for(lambda: "decides with the rules" in mixer.log(CONTROL), "no model is loaded", TRIAL_S)
+    mixer.wait_for(lambda: "decides with the rules" in mixer.log("evenhand-control"), "no model is loaded", TRIAL_S)
     settings.write_text(before)
     mixer.run("systemctl", "restart", CONTROL)
 
