@@ -50,6 +50,15 @@ def fit_role(data: Path, folder: Path, *, stop_at: int | None = None) -> dict[st
     return read_arrays(folder / "weights.npz")
 
 
+def test_nothing_rewrites_the_graph_of_a_training_since_that_is_not_the_same_twice() -> None:
+    import tensorflow as tf
+
+    from model_compression.training.fit import settle
+
+    settle(1)
+    assert tf.config.optimizer.get_experimental_options()["disable_meta_optimizer"] is True
+
+
 def test_a_stopped_training_ends_with_the_very_weights_of_an_unbroken_one(data: Path, tmp_path: Path) -> None:
     whole = fit_role(data, tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):

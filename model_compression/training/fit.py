@@ -28,6 +28,8 @@ def settle(threads: int) -> None:
     """Make TensorFlow quiet and deterministic; call before anything runs in it.
 
     More than one thread is deterministic as well: only sums within one operation are shared out, in a fixed way.
+    TensorFlow's rewriting of graphs is not (of one graph it made two in 40 runs, and weights that differ in their
+    last bits), and makes nothing of ours faster.
     """
     tf.get_logger().setLevel("ERROR")
     try:
@@ -36,6 +38,7 @@ def settle(threads: int) -> None:
     except RuntimeError:  # it runs already, in this process, for an earlier network
         pass
     tf.config.experimental.enable_op_determinism()
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
 
 
 def fit(
