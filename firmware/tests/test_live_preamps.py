@@ -36,6 +36,7 @@ def level_db(sound: np.ndarray) -> float:
 
 
 def test_hardware_gain_phantom_and_a_hand_at_the_knob_in_a_running_box(tmp_path: Path) -> None:
+    others = set(left_by(os.getpid()))  # of a simulated box that tests before this one share
     session = tmp_path / "session"
     session.mkdir()
     soundfile.write(session / "Anna.wav", talker(), RATE_HZ, subtype="PCM_24")
@@ -61,7 +62,7 @@ def test_hardware_gain_phantom_and_a_hand_at_the_knob_in_a_running_box(tmp_path:
         assert panel.get("Mic 1 Phantom") == 1
         box.finish()
         (folder,) = box.recordings
-    assert left_by(os.getpid()) == []
+    assert set(left_by(os.getpid())) <= others
     decisions = [json.loads(line) for line in (folder / "decisions.jsonl").read_text().splitlines()]
     preamp = [d for d in decisions if d["parameter"].startswith("preamp.")]
     assert [(d["parameter"], d["source"]) for d in preamp] == [
