@@ -2,7 +2,7 @@
 
 PYTHON_BIN := .venv/bin/python
 # Two workers and more share the files of tests; a file stays in one worker.
-PYTEST_ARGS ?= -n auto --maxprocesses 4 --dist loadfile
+PYTEST_ARGS ?= -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 DEMO_OUT := out/demo
 RECIPE ?= small
 RIG ?= sim
