@@ -110,7 +110,9 @@ def test_networks_are_run_as_the_box_runs_them(sure_bundle: Path, tmp_path: Path
     assert [channel["importance"] for channel in told] == pytest.approx(importance.tolist(), abs=ROUNDED)
     opinion = mine["role_prob"][-1]
     assert [channel["role"] for channel in told] == [ROLES[k] for k in opinion.argmax(axis=1)]
-    assert [channel["role_confidence"] for channel in told] == pytest.approx(opinion.max(axis=1).tolist(), abs=SURE_WITHIN)
+    assert [channel["role_confidence"] for channel in told] == pytest.approx(
+        opinion.max(axis=1).tolist(), abs=SURE_WITHIN
+    )
 
 
 def test_what_is_no_model_is_refused(tmp_path: Path) -> None:
