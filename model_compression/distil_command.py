@@ -49,6 +49,7 @@ def run(args: argparse.Namespace) -> None:
                 {
                     "run": str(job.folder),
                     "temperature": trained.temperature,
+                    "context_share": trained.context_share,
                     "sigma_scale": trained.sigma_scale.tolist(),
                 }
             )

@@ -57,7 +57,8 @@ def described(run: Path) -> dict[str, Any]:
     ]
     calibration = read_toml(run / "calibration.toml")
     evidence = {
-        "temperature": float(calibration["role"]["temperature"]), "memory_s": MEMORY_S, "context_share": 0.0,
+        "temperature": float(calibration["role"]["temperature"]), "memory_s": MEMORY_S,
+        "context_share": float(calibration["role"].get("context_share", 0.0)),  # older runs have none
         "sigma_scale": [float(calibration["sigma_scale"][group]) for group in SIGMA_GROUPS],
     }  # fmt: skip
     named = run / "bundle.toml"

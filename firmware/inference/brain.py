@@ -118,7 +118,7 @@ class Brain:
         channels = self._mix_decoder.channels(y)
         channels["sigma"] *= np.array(self.bundle.evidence.sigma_scale, np.float32)
         self._hear_context(y, x)
-        channels["role_prob"], channels["evidence_s"] = self._opinion(opinion), self._evidence.weight_s
+        channels["role_prob"], channels["evidence_s"] = self._opinion(x), self._evidence.weight_s
         channels["loudness_lufs"] = x[:, _LOUDNESS] * LOUDNESS_SCALE[0] + LOUDNESS_SCALE[1]
         return Answer(tick=question.tick, is_valid=is_valid, channels=channels, session=session,
                       explanation=self._explain(question))  # fmt: skip
@@ -165,9 +165,9 @@ class Brain:
             for ch in np.flatnonzero(x[:, _ACTIVE] > 0.0).tolist():
                 self._context.hear(ch, logits[ch], TICK_S)
 
-    def _opinion(self, own: NDArray[np.float32]) -> NDArray[np.float32]:
-        share = self.bundle.evidence.context_share
-        return own if share == 0.0 else (1.0 - share) * own + share * self._context.prob
+    def _opinion(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
+        n_heard = int(np.count_nonzero(x[:, _HEARD] >= HEARD_AT_LEAST))
+        return self._evidence.pooled(self._context, n_heard)
 
     # --------------------------------------------------------------------------------------------------- mix
 

@@ -37,7 +37,8 @@ MAX_GOLDEN_TICKS = 64
 class Evidence:
     """How role evidence is gathered: temperature of the log-probabilities, and over how many seconds of activity.
 
-    ``context_share`` is how much of the answer the mix network's own roles have, which see the other channels.
+    ``context_share`` is how much of the answer the mix network's own roles have among many channels, which it sees;
+    `evidence.py` says how much among few.
     ``sigma_scale`` is what the mix network's five sigmas are to be multiplied with to hold on unseen scenes.
     """
 

@@ -8,6 +8,15 @@ Each look counts for the seconds that the channel itself sounded since the one b
     prob     = softmax(evidence / (seconds + PRIOR_S) / temperature)
 
 Training fits the temperature to this very sum.
+
+What the mix network makes of a channel, which hears the others too, is gathered the same way and pooled with it::
+
+    share = context_share * (1 - 1 / n)        n channels heard so far, at least 1
+    mean  = evidence / (seconds + PRIOR_S)     of each
+    prob  = softmax(((1 - share) * mean_own + share * mean_context) / temperature)
+
+so a channel alone is what its own sound says: there is no context that could know better. `model_compression` fits
+``context_share`` with the same rule in `nets/evidence.py`; a test there holds both to each other.
 """
 
 from __future__ import annotations
@@ -50,5 +59,16 @@ class RoleEvidence:
     @property
     def prob(self) -> NDArray[np.float32]:
         """Return the opinions, ``(n_channels, n_roles)``, rows summing to 1."""
-        mean = self._sum / (self.weight_s + PRIOR_S)[:, None]
+        return self._prob(self._mean)
+
+    def pooled(self, context: RoleEvidence, n_heard: int) -> NDArray[np.float32]:
+        """Return the opinions of both, where ``n_heard`` channels have been heard so far; shape as ``prob``."""
+        share = self._how.context_share * (1.0 - 1.0 / max(1, n_heard))
+        return self._prob((1.0 - share) * self._mean + share * context._mean)
+
+    @property
+    def _mean(self) -> NDArray[np.float64]:
+        return self._sum / (self.weight_s + PRIOR_S)[:, None]
+
+    def _prob(self, mean: NDArray[np.float64]) -> NDArray[np.float32]:
         return np.exp(log_softmax(mean / self._how.temperature)).astype(np.float32)

@@ -23,8 +23,9 @@ from firmware.tests.tiny_bundle import tiny_bundle
 TICKS_PER_S = 50
 
 
-def brain_for(n_channels: int, candidate: Candidate | None = None) -> Brain:
+def brain_for(n_channels: int, candidate: Candidate | None = None, *, context_share: float = 0.0) -> Brain:
     bundle = tiny_bundle()
+    bundle = replace(bundle, evidence=replace(bundle.evidence, context_share=context_share))
     return Brain(bundle, candidate or candidates_of(bundle)[0], [False] * n_channels)
 
 
@@ -210,6 +211,32 @@ def test_evidence_grows_with_what_was_heard_and_forgets_after_its_memory() -> No
     evidence.hear(0, np.array([np.nan, 0.0, 0.0]), 0.5)
     evidence.hear(0, one, 0.0)
     assert np.array_equal(evidence.prob, before)
+
+
+@pytest.mark.parametrize("silent", [(), (1, 2)])
+def test_a_channel_that_nobody_plays_with_is_what_its_own_sound_says(silent: tuple[int, ...]) -> None:
+    n_channels = 1 + len(silent)
+    brains = [brain_for(n_channels, context_share=share) for share in (0.0, 0.9)]
+    for tick in range(80):
+        own, said = (b.think(question(tick, features(n_channels, tick, silent=silent))) for b in brains)
+        assert np.array_equal(own.channels["role_prob"], said.channels["role_prob"])
+
+
+def test_who_is_heard_among_others_is_what_they_let_one_think_too() -> None:
+    brains = [brain_for(3, context_share=share) for share in (0.0, 0.9)]
+    for tick in range(80):
+        own, said = (b.think(question(tick, features(3, tick))).channels["role_prob"] for b in brains)
+    assert np.abs(own - said).max() > 1e-3
+    assert said.sum(axis=1) == pytest.approx(1.0, abs=1e-5)
+
+
+def test_the_more_are_heard_the_more_the_others_say() -> None:
+    how = Evidence(temperature=0.5, memory_s=20.0, context_share=0.6)
+    own, context = RoleEvidence(1, 2, how), RoleEvidence(1, 2, how)
+    own.hear(0, np.array([2.0, 0.0]), 0.5)  # among 0.5 s of doubt: half of it, over the temperature
+    context.hear(0, np.array([0.0, 2.0]), 0.5)
+    odds = [np.log(prob[0, 0] / prob[0, 1]) for prob in (own.pooled(context, n) for n in (0, 1, 2, 3, 30))]
+    assert odds == pytest.approx([2.0, 2.0, 0.8, 0.4, -0.32], abs=1e-5)
 
 
 def test_a_named_channel_is_told_to_the_networks_as_named() -> None:

@@ -22,7 +22,16 @@ from numpy.typing import NDArray
 from dsp_kernels.contract.generated.contract import GENRES, ROLES, SCENE_KINDS, SECTIONS, STYLES
 
 from ..errors import ModelError
-from ..nets.evidence import EVIDENCE_TAU_S, MAX_GAP_S, PRIOR_S, SONG_TAU_S, log_softmax, role_sum
+from ..nets.evidence import (
+    EVIDENCE_TAU_S,
+    MAX_GAP_S,
+    PRIOR_S,
+    SONG_TAU_S,
+    context_shares,
+    log_softmax,
+    pooled,
+    role_sum,
+)
 from ..nets.layout import HEARD, HEARD_AT_LEAST, IS_ACTIVE, MEL_NOW, MEL_SLOW, N_PATCH_COLUMNS, N_PATCH_TICKS, TICK_S
 from .measures.framing import Array
 from .model_files import ModelFiles, read
@@ -64,9 +73,17 @@ class Opinion:
         self._seconds[ch] = keep * self._seconds[ch] + active_s
 
     @property
+    def mean(self) -> Array:
+        """Return the mean log-probabilities, ``(n_channels, 21)``."""
+        return np.asarray(self._sum / (self._seconds + PRIOR_S)[:, None])
+
+    @property
     def prob(self) -> Array:
         """Return ``(n_channels, 21)``."""
-        mean = self._sum / (self._seconds + PRIOR_S)[:, None]
+        return self.prob_of(self.mean)
+
+    def prob_of(self, mean: Array) -> Array:
+        """Return the probabilities at this temperature."""
         return np.exp(log_softmax(mean / self._temperature))
 
 
@@ -137,13 +154,13 @@ class Player:
 
     def _blended(self, own: Array, x: Array, y: NDArray[np.float32]) -> Array:
         """Return the opinion with the share of the mix network, which hears the other channels too."""
-        share = self._context_share
-        if share == 0.0 or self._given.role_prob is not None:
+        if self._context_share == 0.0 or self._given.role_prob is not None:
             return own
         logits = self._heads["mix"]["role"].read(y)
         for ch in np.flatnonzero(x[:, IS_ACTIVE] > 0.0).tolist():
             self._context.hear(ch, logits[ch], TICK_S)
-        return (1.0 - share) * own + share * self._context.prob
+        share = context_shares(self._context_share, x)
+        return self._own.prob_of(pooled(self._own.mean, self._context.mean, share))
 
 
 def run_session(

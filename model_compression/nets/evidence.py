@@ -13,6 +13,16 @@ so a channel never heard has every role alike, silence changes nothing, and afte
 faded to
 1 / e. ``temperature`` comes from the run's ``calibration.toml``. Between runs ``role_prob`` holds.
 
+What the mix network makes of each channel is gathered the same way, by a look at every tick in which the channel
+sounds, and
+pooled with it where ``n`` channels have been heard so far (column 102 at least ``HEARD_AT_LEAST``)::
+
+    share = context_share * (1 - 1 / max(n, 1))                   a channel alone has no context
+    mean = evidence / (seconds + 0.5)                             of each
+    opinion = softmax(((1 - share) * mean_own + share * mean_context) / temperature)
+
+That is what the box says of roles; networks are told ``role_prob``.
+
 Song, at each tick: ``p`` is the softmax of the head, and each belief moves by ``(1 - exp(-0.02 / tau)) * (p -
 belief)``,
 tau 10 s for genre, 2 s for section and scene; all alike at first. The mix network's ``song`` input is genre, section,
@@ -22,6 +32,8 @@ channels (column 102 at least ``HEARD_AT_LEAST``), every role alike where nobody
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +53,18 @@ def log_softmax(logits: Array) -> Array:
     """Over the last axis."""
     shifted = logits - logits.max(axis=-1, keepdims=True)
     return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+
+
+def pooled(own: Array, context: Array, share: Array | float) -> Array:
+    """Return the log-linear pool of two opinions before the temperature; ``share`` is the second's."""
+    share = np.asarray(share)[..., None, None]
+    return (1.0 - share) * own + share * context
+
+
+def context_shares(context_share: float, x: NDArray[Any]) -> Array:
+    """Return the mix network's share in the opinion on roles, for inputs ``(.., n_channels, 104)``."""
+    n_heard = np.count_nonzero(x[..., HEARD] >= HEARD_AT_LEAST, axis=-1)
+    return context_share * (1.0 - 1.0 / np.maximum(n_heard, 1))
 
 
 class RoleEvidence:

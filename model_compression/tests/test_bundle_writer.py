@@ -137,10 +137,12 @@ def test_a_run_as_conversion_leaves_it_makes_the_same_networks(run: Path, key: P
     (converted / "tflite").mkdir(parents=True)
     (converted / "tflite" / "net.toml").write_text(toml_text(tables))
     sigmas = "\n".join(f"{g} = 1.5" for g in ("offset_lu", "pan_abs", "tone_db", "compressor", "send_db"))
-    (converted / "calibration.toml").write_text(f"[role]\ntemperature = 0.9\n[sigma_scale]\n{sigmas}\n")
+    (converted / "calibration.toml").write_text(
+        f"[role]\ntemperature = 0.9\ncontext_share = 0.3\n[sigma_scale]\n{sigmas}\n"
+    )
     (converted / "bundle.toml").write_text('name = "tiny"\nversion = "3"\n')
     found = described(converted)
-    assert found["evidence"]["temperature"] == 0.9
+    assert (found["evidence"]["temperature"], found["evidence"]["context_share"]) == (0.9, 0.3)
     assert found["evidence"]["sigma_scale"] == [1.5] * 5
     plain = [{k: v for k, v in net.items() if k not in ("inputs", "outputs")} for net in found["net"]]
     wanted = [{k: v for k, v in net.items() if k in plain[0]} for net in expected["net"]]

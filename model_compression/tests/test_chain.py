@@ -149,7 +149,7 @@ def test_a_mix_network_of_the_shipped_size_keeps_its_answers_in_both_precisions(
 
     stages, rng = load_recipe("small").stages, np.random.default_rng(0)
     nets = {net: build(net, stages[f"{net}.student"].size, rng) for net in ("role", "song", "mix")}
-    students = Students(**nets, temperature=1.0, sigma_scale=np.ones(5, np.float32), recipe_text="")
+    students = Students(**nets, temperature=1.0, context_share=0.0, sigma_scale=np.ones(5, np.float32), recipe_text="")
     scenes = Scenes(students, Sessions(write_data(tmp_path) / "valid", cache_mb=100), max_channels=8)
     feeds = list(scenes.feeds("mix", 60, 1))
     stream, expected, n_channels = check_stream(scenes, "mix")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from model_compression.nets.evidence import RoleEvidence, SongEvidence, role_sum
+from model_compression.nets.evidence import RoleEvidence, SongEvidence, context_shares, role_sum
 from model_compression.nets.layout import HEARD, N_MODEL_INPUT, N_OUTPUT, N_ROLES
 
 CH = np.array([0])
@@ -52,6 +52,13 @@ def test_old_evidence_fades_to_one_in_e_after_twenty_seconds_of_sound() -> None:
     left = evidence.evidence[0, 3] - evidence.evidence[0, 4]
     np.testing.assert_allclose(left / kept, np.exp(-1.0), rtol=1e-9)
     assert evidence.seconds[0] > before
+
+
+def test_the_mix_networks_share_in_roles_grows_with_those_who_were_heard() -> None:
+    x = np.full((4, 5, N_MODEL_INPUT), -1.0)
+    for n_heard, tick in enumerate(x):
+        tick[:n_heard, HEARD] = 0.3
+    np.testing.assert_allclose(context_shares(0.6, x), [0.0, 0.0, 0.3, 0.4])
 
 
 def test_the_temperature_sharpens_without_changing_the_order() -> None:

@@ -1,4 +1,4 @@
-"""How far a network may be believed: temperature of the role evidence, scale of the sigmas; on the valid split."""
+"""How far networks may be believed, by the valid split: the role evidence, the mix network in it, the sigmas."""
 
 from __future__ import annotations
 
@@ -10,15 +10,21 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from ..nets.evidence import log_softmax
-from ..nets.layout import PARAMETERS, SIGMA_GROUPS
+from ..nets.evidence import EVIDENCE_TAU_S, PRIOR_S, context_shares, log_softmax, pooled
+from ..nets.layout import IS_ACTIVE, LOGIT_SCALE, MIX_HEADS, N_ROLES, PARAMETERS, SIGMA_GROUPS, TICK_S
+from ..nets.mix import MixNet
+from . import asking
 from .batches import Batches
 from .context import Context
 from .files import write_text
 from .losses import GROUP_OF_PARAMETER, ln_sigmas
-from .sessions import Sessions
+from .sessions import INPUT_SCALE, Session, Sessions
+
+Array = NDArray[np.float64]
 
 TEMPERATURES = np.geomspace(0.05, 16.0, 80)
+CONTEXT_SHARES = np.linspace(0.0, 0.95, 20)
+JUDGED_EACH_TICKS = 100
 COVERED, COVERED_SIGMAS = 0.9, 1.645
 N_BATCHES = 24
 
@@ -37,6 +43,40 @@ def role_temperature(sessions: Sessions, context: Context) -> float:
         return 1.0
     cost = [-log_softmax(log[heard] / t)[np.arange(heard.sum()), label[heard]].mean() for t in TEMPERATURES]
     return float(TEMPERATURES[int(np.argmin(cost))])
+
+
+def context_share(mix: MixNet, sessions: Sessions, context: Context) -> float:
+    """Return the share of the mix network, which hears the other channels too, with the likeliest roles.
+
+    Both opinions are gathered as on the box, over all channels that sound and moments of the split.
+    """
+    cost = np.zeros(len(CONTEXT_SHARES))
+    for number in range(len(sessions)):
+        session = sessions[number]
+        at = np.arange(JUDGED_EACH_TICKS, session.n_ticks, JUDGED_EACH_TICKS)
+        sounding = np.flatnonzero(session.active.any(axis=0))
+        told = context.role_prob(number, np.arange(session.n_ticks))
+        outputs = asking.mix_outputs(mix, session, told, context.of(number)["song"])
+        logits = LOGIT_SCALE * outputs[..., MIX_HEADS["role"].columns].astype(np.float64)
+        theirs = gathered(logits, session)[np.ix_(at, sounding)]
+        own = context.role_log_prob(number, at)[:, sounding]
+        full = context_shares(1.0, session.x[at] * np.float32(INPUT_SCALE))
+        for k, share in enumerate(CONTEXT_SHARES):
+            log_prob = log_softmax(pooled(own, theirs, share * full) / context.temperature)
+            cost[k] -= log_prob[:, np.arange(len(sounding)), session.role[sounding]].sum()
+    return float(CONTEXT_SHARES[int(np.argmin(cost))])
+
+
+def gathered(logits: Array, session: Session) -> Array:
+    """Return the mean log-probabilities ``(n_ticks, n_channels, 21)`` that a look at every tick of own sound leaves."""
+    evidence, seconds = np.zeros((session.n_channels, N_ROLES)), np.zeros(session.n_channels)
+    log_prob, keep = log_softmax(logits), np.exp(-TICK_S / EVIDENCE_TAU_S)
+    means = np.zeros(logits.shape)
+    for tick, sounds in enumerate(session.x[:, :, IS_ACTIVE] > 0):
+        evidence[sounds] = keep * evidence[sounds] + TICK_S * log_prob[tick, sounds]
+        seconds[sounds] = keep * seconds[sounds] + TICK_S
+        means[tick] = evidence / (seconds + PRIOR_S)[:, None]
+    return means
 
 
 def sigma_scale(
@@ -71,8 +111,9 @@ def mix_answers(
     return np.concatenate(outputs), np.concatenate(truths), np.concatenate(known)
 
 
-def write_calibration(path: Path, temperature: float, scale: NDArray[np.float32]) -> None:
+def write_calibration(path: Path, temperature: float, share: float, scale: NDArray[np.float32]) -> None:
     """Leave ``calibration.toml`` for people and for the bundle."""
     sigmas = "\n".join(f"{name} = {value:.6g}" for name, value in zip(SIGMA_GROUPS, scale.tolist(), strict=True))
-    text = f"[role]\ntemperature = {temperature:.6g}\n\n# by how much to multiply each sigma\n[sigma_scale]\n{sigmas}\n"
+    role = f"[role]\ntemperature = {temperature:.6g}\ncontext_share = {share:.6g}\n"
+    text = f"{role}\n# by how much to multiply each sigma\n[sigma_scale]\n{sigmas}\n"
     write_text(path, text)

@@ -40,9 +40,12 @@ class Context:
 
     def role_prob(self, number: int, ticks: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return what the role network had made of each channel by then, ``(n, n_channels, 21)``."""
+        return np.exp(log_softmax(self.role_log_prob(number, ticks) / self.temperature)).astype(np.float32)
+
+    def role_log_prob(self, number: int, ticks: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return the same before the temperature: mean log-probabilities, ``(n, n_channels, 21)``."""
         grid = self.of(number)["role_log_prob"]
-        chosen = grid[np.minimum(ticks // EVIDENCE_STRIDE_TICKS, len(grid) - 1)].astype(np.float64)
-        return np.exp(log_softmax(chosen / self.temperature)).astype(np.float32)
+        return grid[np.minimum(ticks // EVIDENCE_STRIDE_TICKS, len(grid) - 1)].astype(np.float64)
 
     def mix_teacher(self, number: int, ticks: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return the mix teacher's word, ``(n, n_channels, 44)``."""

@@ -22,7 +22,7 @@ from ..nets.song import SongNet, SongSize
 from ..nets.teachers import MixTeacher, MixTeacherSize
 from . import asking, students
 from .batches import Batches, mix_batches, mix_teacher_batches, role_batches, seeded, song_batches
-from .calibrate import mix_answers, role_temperature, sigma_scale, write_calibration
+from .calibrate import context_share, mix_answers, role_temperature, sigma_scale, write_calibration
 from .context import Context
 from .files import read_arrays
 from .fit import fit, settle
@@ -115,7 +115,13 @@ def distil_students(run: Run, *, patch_teacher: Callable[[Any], Any] | None = No
     _fit_mix(run, mix, mix_train, contexts["valid"], "mix.student")
     scale = sigma_scale(*mix_answers(partial(_mixed, mix), _mix_valid(run, contexts["valid"], mix_stage)))
     trained = Students(
-        role=role, song=song, mix=mix, temperature=temperature, sigma_scale=scale, recipe_text=run.recipe.text
+        role=role,
+        song=song,
+        mix=mix,
+        temperature=temperature,
+        context_share=context_share(mix, run.sessions("valid"), contexts["valid"]),
+        sigma_scale=scale,
+        recipe_text=run.recipe.text,
     )
     _keep(run, trained)
     return trained
@@ -150,6 +156,7 @@ def tune_mix(run: Run, start: Students) -> Students:
         song=start.song,
         mix=start.mix,
         temperature=temperature,
+        context_share=start.context_share,
         sigma_scale=scale,
         recipe_text=start.recipe_text,
     )
@@ -283,4 +290,5 @@ def _both(make: Callable[..., Batches], run: Run, contexts: dict[str, Context], 
 
 def _keep(run: Run, trained: Students) -> None:
     students.save(trained, run.folder / students.FILE)
-    write_calibration(run.folder / "calibration.toml", trained.temperature, np.asarray(trained.sigma_scale))
+    scale = np.asarray(trained.sigma_scale)
+    write_calibration(run.folder / "calibration.toml", trained.temperature, trained.context_share, scale)

@@ -32,6 +32,8 @@ class Students:
     ----------
     temperature
         Of ``nets.evidence``.
+    context_share
+        Of the mix network in the opinion on roles, among many channels.
     sigma_scale
         ``(5,)``: by how much to multiply each of ``SIGMA_GROUPS`` so that 90 % of answers fall within 1.645 sigma.
     recipe_text
@@ -42,6 +44,7 @@ class Students:
     song: SongNet
     mix: MixNet
     temperature: float
+    context_share: float
     sigma_scale: NDArray[np.float32]
     recipe_text: str
 
@@ -64,6 +67,7 @@ def save(students: Students, path: Path) -> None:
     arrays: dict[str, NDArray[Any]] = {
         "recipe_text": np.array(students.recipe_text),
         "temperature": np.array(students.temperature),
+        "context_share": np.array(students.context_share),
         "sigma_scale": students.sigma_scale,
     }
     for net in BUILDERS:
@@ -86,7 +90,11 @@ def load(source: Path) -> Students:
             mine = {k.removeprefix(f"{net}/"): v for k, v in arrays.items() if k.startswith(f"{net}/")}
             set_weights(nets[net], mine, source=str(source))
         return Students(
-            **nets, temperature=float(arrays["temperature"]), sigma_scale=arrays["sigma_scale"], recipe_text=text
+            **nets,
+            temperature=float(arrays["temperature"]),
+            context_share=float(arrays.get("context_share", 0.0)),  # bundles of before have none
+            sigma_scale=arrays["sigma_scale"],
+            recipe_text=text,
         )
     except (KeyError, tomllib.TOMLDecodeError) as error:
         raise ModelError(f"{source}: holds no students ({error}); name a run, or a bundle made from one") from None

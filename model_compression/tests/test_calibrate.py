@@ -1,0 +1,65 @@
+"""Calibration gathers opinions as the box does, and gives the mix network the share in roles that it deserves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from model_compression.evaluation.model_runner import Opinion
+from model_compression.nets.layout import IS_ACTIVE, LOGIT_SCALE, MIX_HEADS, N_ROLES
+from model_compression.tests.mini_shards import write_data
+from model_compression.training.context import Context
+from model_compression.training.sessions import Sessions
+
+
+@pytest.fixture(scope="module")
+def valid(tmp_path_factory: pytest.TempPathFactory) -> Sessions:
+    data = write_data(tmp_path_factory.mktemp("data"), n_train=1, n_valid=1, n_ticks=240)
+    return Sessions(data / "valid", cache_mb=9)
+
+
+def test_the_mix_networks_opinion_is_the_one_a_player_gathers(valid: Sessions) -> None:
+    from model_compression.training.calibrate import gathered
+
+    session = valid[0]
+    logits = np.random.default_rng(3).normal(0.0, 3.0, (session.n_ticks, session.n_channels, N_ROLES))
+    opinion = Opinion(session.n_channels, {"temperature": 0.7})
+    for tick in range(session.n_ticks):
+        for ch in np.flatnonzero(session.x[tick, :, IS_ACTIVE] > 0):
+            opinion.hear(int(ch), logits[tick, ch], 0.02)
+    found = gathered(logits, session)
+    assert np.ptp(found[-1]) > 0.01
+    np.testing.assert_allclose(found[-1], opinion.mean, atol=1e-9)
+
+
+class Surer:
+    """Says of each channel what it was told, or the next role, far surer than it was told."""
+
+    def __init__(self, ahead: int) -> None:
+        self.ahead = ahead
+
+    def __call__(self, x: Any, role_prob: Any, song: Any, mask: Any) -> Any:
+        import tensorflow as tf
+
+        role = (tf.argmax(role_prob, axis=-1) + self.ahead) % N_ROLES
+        logits = tf.one_hot(role, N_ROLES) * 8.0 / LOGIT_SCALE
+        return tf.concat([tf.zeros((*role.shape, MIX_HEADS["role"].first)), logits], axis=-1)
+
+    def delays_ticks(self) -> tuple[int, ...]:
+        return ()
+
+
+@pytest.mark.parametrize(("ahead", "least", "most"), [(0, 0.9, 0.95), (1, 0.0, 0.0)])
+def test_the_mix_network_has_the_share_in_roles_that_it_deserves(
+    valid: Sessions, tmp_path: Path, ahead: int, least: float, most: float
+) -> None:
+    from model_compression.training.calibrate import context_share
+
+    context, head = Context(tmp_path, (), temperature=1.0), valid.heads[0]
+    log_prob = np.zeros((15, head.n_channels, N_ROLES), np.float16)
+    log_prob[:, np.arange(head.n_channels), head.role] = 1.5
+    context.know(0, {"role_log_prob": log_prob, "song": np.zeros((240, 20), np.float32)})
+    assert least <= context_share(Surer(ahead), valid, context) <= most  # type: ignore[arg-type]
