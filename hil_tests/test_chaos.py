@@ -17,6 +17,7 @@ from hil_tests.scene import scene_toml
 
 pytestmark = pytest.mark.needs(*NEEDS, "card_faults", "process_faults")
 SEED = 20
+STATE = "/var/lib/evenhand/state/last.toml"
 
 
 def event(at_s: float, fault: str, amount: float = 1.0, for_s: float = 0.0) -> Event:
@@ -109,3 +110,23 @@ def test_setting_that_is_another_after_a_loss_of_power_is_found(dark_box: Box) -
     assert outcome.broken is not None
     assert outcome.broken.promise == "settings"
     assert "channel 3 at -7.50 dB, not -8.00 dB" in outcome.broken.words
+
+
+@pytest.mark.needs("disk_faults")
+def test_digit_that_the_disk_has_changed_is_no_other_level_after_a_loss_of_power(dark_box: Box) -> None:
+    if why := dark_box.faults.lacking.get("state_bit"):
+        pytest.skip(why)
+    flipped: list[str] = []
+
+    def say(line: str) -> None:
+        if "brown_out" in line:
+            before = dark_box.get(STATE)
+            dark_box.faults.begin("state_bit", (before.index(b'"fader.level_db" = -8.0') + 20.5) / len(before))
+            flipped.extend(re.findall(r'"fader.level_db" = (.*)', dark_box.get(STATE).decode()))
+
+    script = Script(seed=0, length_s=5.0, events=(event(3.0, "brown_out", 1.0, 0.2),))
+    outcome = Stage(dark_box, script, say=say).perform()
+    assert "-9.0" in flipped, "what lay on the disk was whole"
+    assert outcome.broken is None, outcome.broken.line()
+    assert "SHA-256" in dark_box.log("control")
+    assert "before.toml: taken for the last state" in dark_box.log("control")

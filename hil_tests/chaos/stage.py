@@ -31,7 +31,8 @@ LOOK_S = 60.0  # of the card's clock, between two looks
 KEPT_BLOCKS = 6  # that the probe is shown
 SETTLE_S = 0.5
 PATIENCE_S = 600.0  # of the wall clock: whether at all, on a machine that is busy; how soon is told, not judged
-GO_WITH_POWER = {"engine_stopped", "control_stopped", "disk_stuck"}
+GO_WITH_POWER = {"engine_stopped", "control_stopped", "disk_stuck", "disk_slow"}
+BAD_LINES = {"network_delay_ms", "network_loss"}  # over which the box answers its laptop all the same
 LATE_PARTS = 8  # a wake-up that comes within a period less so much of it costs nothing
 RESTORED = "/var/lib/evenhand/restored/last.toml"
 PROCESSES = {"engine": "[e]ngine_process", "control": "[c]ontrol_process"}
@@ -188,6 +189,9 @@ class Stage:
             self._settle()
         elif not event.for_s:
             self._excuses.end(fault, self._frame, n_xruns=max(1, int(event.amount)))
+        elif self._on <= BAD_LINES:
+            self._settle()
+            self._look()
 
     def _end(self, event: Event) -> None:
         fault = event.fault

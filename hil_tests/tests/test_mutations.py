@@ -32,7 +32,9 @@ def test_a_fault_fits_the_firmware_and_names_a_test_that_exists(mutation: Mutati
 
 def test_a_fault_that_no_longer_fits_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.c").write_text("int a;\nint a;\n")
-    stale = Mutation(name="stale", file="a.c", text="int a;", replacement="int b;", test="t.py::test_a")
+    stale = Mutation(
+        name="stale", fault="", file="a.c", text="int a;", replacement="int b;", test="t.py::test_a", says="."
+    )
     with pytest.raises(HilError, match=r"stale: its text stands 2 times in a\.c"):
         stale.apply(tmp_path)
 
