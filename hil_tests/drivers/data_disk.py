@@ -93,7 +93,7 @@ class DataDisk:
         self.unstick()
 
     def _device(self) -> str:
-        number = os.stat(self._place).st_dev
+        number = self._place.stat().st_dev
         return f"{os.major(number)}:{os.minor(number)}"
 
     @property
