@@ -116,7 +116,7 @@ def check(mutations: Sequence[Mutation], work: Path, tell: Callable[[str], None]
             mutation.apply(tree)
             if mutation.is_c:
                 _build(tree, mutation)
-            is_caught, message = _catch(tree, mutation)
+            is_caught, message = try_test(tree, mutation)
         except HilError as error:
             is_caught, message = False, str(error)
         seconds = time.monotonic() - began_s
@@ -126,8 +126,8 @@ def check(mutations: Sequence[Mutation], work: Path, tell: Callable[[str], None]
     return tuple(outcomes)
 
 
-def _catch(tree: Path, mutation: Mutation) -> tuple[bool, str]:
-    """Return whether the test fails as it should, and what it says."""
+def try_test(tree: Path, mutation: Mutation) -> tuple[bool, str]:
+    """Return whether the test of a fault that is planted in ``tree`` fails as it should, and what it says."""
     done = _test(tree, [mutation.test], is_on_rig=mutation.rig)
     # A test that cannot even begin is no catch: pytest calls that an error, not a failure.
     ended = re.search(r"^(FAILED|ERROR) \S+(?: - (.*))?$", done.stdout, re.MULTILINE)
