@@ -6,6 +6,7 @@ import re
 import shutil
 import time
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
@@ -34,7 +35,14 @@ def test_a_fault_fits_the_firmware_and_names_a_test_that_exists(mutation: Mutati
 
 
 def planted(**changes: str) -> Mutation:
-    words = {"name": "a", "fault": "", "file": "a.c", "text": "int a;", "replacement": "int b;", "test": "t.py::test_a"}
+    words: dict[str, Any] = {
+        "name": "a",
+        "fault": "",
+        "file": "a.c",
+        "text": "int a;",
+        "replacement": "int b;",
+        "test": "t.py::test_a",
+    }
     return Mutation(**{**words, "says": ".", **changes})
 
 
