@@ -87,7 +87,7 @@ HABITS = {
     "state_bit": _Habit(1.0, tuple(part / 100.0 for part in range(100))),
     "network_gone": _Habit(1.0, for_s=(0.5, 8.0)),
     "network_delay_ms": _Habit(1.0, (20.0, 200.0), (0.5, 8.0)),
-    "network_loss": _Habit(1.0, (0.05, 0.3), (0.5, 8.0)),
+    "network_loss": _Habit(1.0, (0.02, 0.1), (0.5, 8.0)),
     "network_cut": _Habit(1.0),
     "brown_out": _Habit(0.7, for_s=(0.1, 2.0)),
 }

@@ -33,6 +33,7 @@ SETTLE_S = 0.5
 PATIENCE_S = 600.0  # of the wall clock: whether at all, on a machine that is busy; how soon is told, not judged
 GO_WITH_POWER = {"engine_stopped", "control_stopped", "disk_stuck", "disk_slow"}
 BAD_LINES = {"network_delay_ms", "network_loss"}  # over which the box answers its laptop all the same
+TRIES = 8  # of a laptop: 5 s for a handshake are soon over where packets are lost and the machine is busy
 LATE_PARTS = 8  # a wake-up that comes within a period less so much of it costs nothing
 RESTORED = "/var/lib/evenhand/restored/last.toml"
 PROCESSES = {"engine": "[e]ngine_process", "control": "[c]ontrol_process"}
@@ -278,7 +279,7 @@ class Stage:
 
     def _ask(self) -> None:
         try:
-            (told,) = json.loads(self._box.evenhand("status", "--json", timeout_s=PATIENCE_S))["boxes"]
+            (told,) = json.loads(self._status_text())["boxes"]
             engine = told["engine"]
             state, counters = engine["state"], engine["counters"]
         except (HilError, ValueError, KeyError, TypeError) as error:
@@ -291,3 +292,10 @@ class Stage:
         if counters["control_starts"] != self._starts["control"] and not self._had_memory_short:
             words = f"control began {counters['control_starts']} times, {self._starts['control']} are explained"
             raise _PromiseError("control", words)
+
+    def _status_text(self) -> str:
+        """Return what the box tells its laptop: at once, or over a bad line at one of a few tries."""
+        for _ in range(TRIES - 1 if self._on & BAD_LINES else 0):
+            with suppress(HilError):
+                return self._box.evenhand("status", "--json", timeout_s=PATIENCE_S)
+        return self._box.evenhand("status", "--json", timeout_s=PATIENCE_S)
