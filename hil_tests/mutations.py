@@ -18,6 +18,8 @@ from .errors import HilError
 ROOT = Path(__file__).parent.parent
 LIST = Path(__file__).with_name("mutations.toml")
 BUILT = ("*/_*.so", "*/libasound_module_*.so")
+ENGINE_SOURCE = re.compile(r"firmware/rt/\w+\.c|dsp_kernels/src/\w+\.c")
+BUILD_ENGINE = "from firmware import build_ffi as b; b.compile_in_place(b.engine_builder())"
 TEST_S = 900.0
 BUILD_S = 3600.0
 COLUMNS = "2000"  # of pytest's summary: a reason is not cut
@@ -159,13 +161,11 @@ def _copy(tree: Path) -> Path:
 
 
 def _build(tree: Path, mutation: Mutation) -> None:
-    """Build what holds the file anew: all that is compiled of firmware holds the kernels too."""
+    """Build anew what holds the file: the engine alone, with the kernels in it, where a rig's box is all that runs."""
+    is_engine = mutation.rig and ENGINE_SOURCE.fullmatch(mutation.file)
     rooms = ("dsp_kernels", "firmware") if mutation.file.startswith("dsp_kernels/") else ("firmware",)
-    for room in rooms:
-        for pattern in BUILT:
-            for path in tree.glob(pattern.replace("*/", f"{room}/", 1)):
-                path.unlink()
-        done = _python(tree, ["-m", f"{room}.build_ffi"], BUILD_S)
+    for words in [["-c", BUILD_ENGINE]] if is_engine else [["-m", f"{room}.build_ffi"] for room in rooms]:
+        done = _python(tree, words, BUILD_S)
         if done.returncode != 0:
             raise HilError(f"{mutation.name}: does not compile: {_end(done.stderr)}")
 

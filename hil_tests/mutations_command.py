@@ -10,7 +10,7 @@ from pathlib import Path
 
 from .errors import HilError
 from .mutations import check, read_mutations
-from .mutations_report import OUT, PAGE, write_reports
+from .mutations_report import OUT, PAGE, list_digest, write_reports
 
 
 def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -29,14 +29,14 @@ def run(options: argparse.Namespace) -> int:
     HilError
         When the unchanged tree fails its tests, or the reports cannot be written.
     """
+    began_s, digest = time.time(), list_digest()
     known = {mutation.name: mutation for mutation in read_mutations()}
     if odd := [name for name in options.only if name not in known]:
         raise HilError(f"no mutation {odd[0]}; there are {', '.join(known)}")
     chosen = [known[name] for name in options.only] or list(known.values())
-    began_s = time.time()
     with tempfile.TemporaryDirectory(prefix="evenhand-mutations-") as work:
         outcomes = check(chosen, Path(work), lambda line: print(line, flush=True))
-    write_reports(outcomes, options.out, began_s=began_s)
+    write_reports(outcomes, options.out, began_s=began_s, list_sha256=digest)
     print(f"report: {options.out / PAGE}")
     missed = [outcome.mutation.name for outcome in outcomes if not outcome.is_caught]
     if missed:

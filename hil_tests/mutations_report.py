@@ -19,8 +19,8 @@ OUT = Path("out/hil/mutations")
 RECORD, PAGE, JUNIT = "mutations.json", "report.html", "junit.xml"
 
 
-def write_reports(outcomes: Sequence[Outcome], out: Path, *, began_s: float) -> None:
-    """Write the record, the page and the JUnit file of a run that began at ``began_s`` since 1970.
+def write_reports(outcomes: Sequence[Outcome], out: Path, *, began_s: float, list_sha256: str) -> None:
+    """Write record, page and JUnit file of a run of the list of that digest, which began at ``began_s`` since 1970.
 
     Raises
     ------
@@ -28,7 +28,7 @@ def write_reports(outcomes: Sequence[Outcome], out: Path, *, began_s: float) -> 
         When the folder does not take them.
     """
     record = {
-        "began_utc": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(began_s)), "list_sha256": _digest(),
+        "began_utc": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(began_s)), "list_sha256": list_sha256,
         "outcomes": [
             {"name": o.mutation.name, "is_caught": o.is_caught, "message": o.message, "seconds": round(o.seconds, 1)}
             for o in outcomes
@@ -64,7 +64,7 @@ def section(record: dict[str, Any] | None) -> str:
     told = f"{n_caught} of {len(mutations)} faults planted in copies of the firmware were caught"
     if record is None:
         told = f"{len(mutations)} faults are listed; <code>python -m hil_tests mutations</code> plants them"
-    elif record["list_sha256"] == _digest():
+    elif record["list_sha256"] == list_digest():
         told += f", {_text(record['began_utc'])}"
     else:
         told += f", {_text(record['began_utc'])}, by an older list than this one"
@@ -97,7 +97,8 @@ def _junit(outcomes: Sequence[Outcome]) -> ElementTree.Element:
     return suite
 
 
-def _digest() -> str:
+def list_digest() -> str:
+    """Return the SHA-256 of the list as it is now."""
     return hashlib.sha256(LIST.read_bytes()).hexdigest()
 
 

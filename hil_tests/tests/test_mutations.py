@@ -13,7 +13,7 @@ import pytest
 
 from hil_tests.errors import HilError
 from hil_tests.mutations import ROOT, Mutation, Outcome, check, read_mutations, try_test
-from hil_tests.mutations_report import JUNIT, PAGE, read_record, section, write_reports
+from hil_tests.mutations_report import JUNIT, PAGE, list_digest, read_record, section, write_reports
 
 MUTATIONS = read_mutations()
 
@@ -80,7 +80,7 @@ def test_reports_name_each_fault_and_what_became_of_it(tmp_path: Path) -> None:
     assert section(None).count("not run") == len(MUTATIONS)
     caught = Outcome(mutation=MUTATIONS[0], is_caught=True, message="0 > 1 & worse", seconds=7.4)
     missed = Outcome(mutation=MUTATIONS[1], is_caught=False, message="\x1b[1m1 passed", seconds=8.0)
-    write_reports([caught, missed], tmp_path / "out", began_s=time.time())
+    write_reports([caught, missed], tmp_path / "out", began_s=time.time(), list_sha256=list_digest())
     page = (tmp_path / "out" / PAGE).read_text()
     assert all(mutation.fault in page and mutation.name in page for mutation in MUTATIONS)
     assert f"1 of {len(MUTATIONS)} faults planted" in page
