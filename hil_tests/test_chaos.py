@@ -96,6 +96,15 @@ def test_frame_lost_for_no_reason_is_found_shrunk_to_what_went_with_it_and_found
     assert again.broken == shrunk.broken, "the same script has another verdict"
 
 
+def test_stream_that_is_not_there_breaks_off_no_further_and_is_back_at_once(dark_box: Box) -> None:
+    """Nor do two faults that fall together break it off more often in a row than the engine bears with a card."""
+    breaks = [event(at_s, "playback_xrun", 3.0) for at_s in (1.2, 1.4, 1.6, 1.8, 3.0)]
+    events = [event(1.0, "unplug", 1.0, 1.0), *breaks, event(3.0, "capture_xrun", 3.0)]
+    outcome = Stage(dark_box, Script(seed=0, length_s=4.0, events=tuple(events))).perform()
+    assert outcome.broken is None, outcome.broken.line()
+    assert "card lost (-32)" not in dark_box.log("control"), "given up for breaking off too often"
+
+
 def test_setting_that_is_another_after_a_loss_of_power_is_found(dark_box: Box) -> None:
     programme = Programme(dark_box.audio.n_inputs)
     strips = [{"fader.level_db": db, "pan.position": -1.0} for db in programme.fader_db]

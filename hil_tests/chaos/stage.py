@@ -33,6 +33,8 @@ SETTLE_S = 0.5
 PATIENCE_S = 600.0  # of the wall clock: whether at all, on a machine that is busy; how soon is told, not judged
 GO_WITH_POWER = {"engine_stopped", "control_stopped", "disk_stuck", "disk_slow"}
 BAD_LINES = {"network_delay_ms", "network_loss"}  # over which the box answers its laptop all the same
+XRUNS = {"capture_xrun", "playback_xrun"}
+NO_STREAM = {"unplug", "engine_stopped"}  # what breaks off then would all break off at once when the stream is back
 TRIES = 8  # of a laptop: 5 s for a handshake are soon over where packets are lost and the machine is busy
 LATE_PARTS = 8  # a wake-up that comes within a period less so much of it costs nothing
 RESTORED = "/var/lib/evenhand/restored/last.toml"
@@ -99,6 +101,7 @@ class Stage:
         self._on: set[str] = set()
         self._shaken: set[str] = set()  # what was killed, and the box not waited for yet
         self._longest_s = 0.0
+        self._xrun_frame = -1  # where the last began
         self._starts = {"engine": 1, "control": 1}  # since the power came
         self._had_memory_short = False
         self._first_kb: dict[str, int] = {}
@@ -177,8 +180,12 @@ class Stage:
         self._say(f"{event.at_s:9.2f} s  {fault} {event.amount:g}" + (f" for {event.for_s:g} s" if event.for_s else ""))
         self._n_done += 1
         is_away = bool(self._shaken) and fault.endswith(("_killed", "_stopped"))  # it may still wait for the disk
+        # More than five in a row, and the engine gives the card up: how long it is away then is for the wall clock.
+        is_away |= fault in XRUNS and (bool(self._on & NO_STREAM) or self._frame == self._xrun_frame)
         if not self._box.has_power or fault in self._on or is_away:
             return
+        if fault in XRUNS:
+            self._xrun_frame = self._frame
         self._excuses.begin(fault, event.amount)
         if event.for_s:
             self._on.add(fault)
