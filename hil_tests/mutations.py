@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 import tomllib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,20 +18,29 @@ from .errors import HilError
 ROOT = Path(__file__).parent.parent
 LIST = Path(__file__).with_name("mutations.toml")
 BUILT = ("*/_*.so", "*/libasound_module_*.so")
+ENGINE_SOURCE = re.compile(r"firmware/rt/\w+\.c|dsp_kernels/src/\w+\.c")
+BUILD_ENGINE = "from firmware import build_ffi as b; b.compile_in_place(b.engine_builder())"
 TEST_S = 900.0
 BUILD_S = 3600.0
-_KEYS = {"name", "file", "text", "replacement", "test", "rig"}
+COLUMNS = "2000"  # of pytest's summary: a reason is not cut
+_KEYS = {"name", "fault", "file", "text", "replacement", "test", "says", "rig"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Mutation:
-    """One fault: ``text`` of ``file`` becomes ``replacement``, and ``test`` must fail."""
+    """One fault: ``text`` of ``file`` becomes ``replacement``, and ``test`` must fail, in words that hold ``says``.
+
+    ``fault`` is what becomes of the box, in words; ``says`` a regular expression: a test that fails for another reason
+    has caught nothing.
+    """
 
     name: str
+    fault: str
     file: str
     text: str
     replacement: str
     test: str
+    says: str
     rig: bool = False
 
     @property
@@ -59,12 +69,14 @@ class Outcome:
 
     mutation: Mutation
     is_caught: bool
-    said: str
+    message: str  # of the test that failed, or why there is none
+    seconds: float
 
     def line(self) -> str:
         """Return it in one line."""
         verdict = "caught by" if self.is_caught else "NOT CAUGHT by"
-        return f"{self.mutation.name}: {verdict} {self.mutation.test.partition('::')[2]}"
+        how = f"{self.mutation.test.partition('::')[2]} in {self.seconds:.0f} s: {self.message}"
+        return f"{self.mutation.name}: {verdict} {how}"
 
 
 def read_mutations(path: Path = LIST) -> tuple[Mutation, ...]:
@@ -77,8 +89,8 @@ def read_mutations(path: Path = LIST) -> tuple[Mutation, ...]:
     """
     found = []
     for entry in tomllib.loads(path.read_text(encoding="utf-8"))["mutation"]:
-        if odd := set(entry) - _KEYS:
-            raise HilError(f"{path.name}: {entry.get('name')}: no key {', '.join(sorted(odd))}")
+        if odd := set(entry) ^ _KEYS - ({"rig"} - set(entry)):
+            raise HilError(f"{path.name}: {entry.get('name')}: lacks or does not know {', '.join(sorted(odd))}")
         found.append(Mutation(**entry))
     names = [mutation.name for mutation in found]
     if twice := {name for name in names if names.count(name) > 1}:
@@ -89,27 +101,43 @@ def read_mutations(path: Path = LIST) -> tuple[Mutation, ...]:
 def check(mutations: Sequence[Mutation], work: Path, tell: Callable[[str], None]) -> tuple[Outcome, ...]:
     """Run every mutation in a copy of its own under ``work``; the unchanged copy must pass all their tests first.
 
+    One that does not fit, or cannot be compiled, is one that was not caught.
+
     Raises
     ------
     HilError
-        When the unchanged tree fails, a patch does not fit, or what it makes cannot be compiled.
+        When the unchanged tree fails.
     """
     _pass_unchanged(mutations, _copy(work / "unchanged"))
     tell(f"unchanged: passes {len({m.test for m in mutations})} tests")
     outcomes = []
     for mutation in mutations:
+        began_s = time.monotonic()
         tree = _copy(work / mutation.name)
-        mutation.apply(tree)
-        if mutation.is_c:
-            _build(tree, mutation)
-        done = _test(tree, [mutation.test], is_on_rig=mutation.rig)
-        # A test that cannot even begin is no catch: pytest calls that an error, not a failure.
-        outcome = {word: re.search(rf"^{word} ", done.stdout, re.MULTILINE) for word in ("FAILED", "ERROR")}
-        is_caught = done.returncode == 1 and bool(outcome["FAILED"]) and not outcome["ERROR"]
-        outcomes.append(Outcome(mutation=mutation, is_caught=is_caught, said=done.stdout))
+        try:
+            mutation.apply(tree)
+            if mutation.is_c:
+                _build(tree, mutation)
+            is_caught, message = try_test(tree, mutation)
+        except HilError as error:
+            is_caught, message = False, str(error)
+        seconds = time.monotonic() - began_s
+        outcomes.append(Outcome(mutation=mutation, is_caught=is_caught, message=message, seconds=seconds))
         tell(outcomes[-1].line())
         shutil.rmtree(tree)
     return tuple(outcomes)
+
+
+def try_test(tree: Path, mutation: Mutation) -> tuple[bool, str]:
+    """Return whether the test of a fault that is planted in ``tree`` fails as it should, and what it says."""
+    done = _test(tree, [mutation.test], is_on_rig=mutation.rig)
+    # A test that cannot even begin is no catch: pytest calls that an error, not a failure.
+    ended = re.search(r"^(FAILED|ERROR) \S+(?: - (.*))?$", done.stdout, re.MULTILINE)
+    message = (ended[2] or "") if ended else _end(done.stdout + done.stderr)
+    is_caught = done.returncode == 1 and ended is not None and ended[1] == "FAILED"
+    if is_caught and not re.search(mutation.says, message):
+        return False, f"fails for another reason than {mutation.says!r}: {message}"
+    return is_caught, message
 
 
 def _pass_unchanged(mutations: Sequence[Mutation], tree: Path) -> None:
@@ -133,13 +161,11 @@ def _copy(tree: Path) -> Path:
 
 
 def _build(tree: Path, mutation: Mutation) -> None:
-    """Build what holds the file anew: all that is compiled of firmware holds the kernels too."""
+    """Build anew what holds the file: the engine alone, with the kernels in it, where a rig's box is all that runs."""
+    is_engine = mutation.rig and ENGINE_SOURCE.fullmatch(mutation.file)
     rooms = ("dsp_kernels", "firmware") if mutation.file.startswith("dsp_kernels/") else ("firmware",)
-    for room in rooms:
-        for pattern in BUILT:
-            for path in tree.glob(pattern.replace("*/", f"{room}/", 1)):
-                path.unlink()
-        done = _python(tree, ["-m", f"{room}.build_ffi"], BUILD_S)
+    for words in [["-c", BUILD_ENGINE]] if is_engine else [["-m", f"{room}.build_ffi"] for room in rooms]:
+        done = _python(tree, words, BUILD_S)
         if done.returncode != 0:
             raise HilError(f"{mutation.name}: does not compile: {_end(done.stderr)}")
 
@@ -150,7 +176,7 @@ def _test(tree: Path, tests: Sequence[str], *, is_on_rig: bool) -> subprocess.Co
 
 
 def _python(tree: Path, arguments: Sequence[str], timeout_s: float) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PYTHONPATH": str(tree)}
+    environment = {**os.environ, "PYTHONPATH": str(tree), "COLUMNS": COLUMNS}
     command = [sys.executable, *arguments]
     try:
         return subprocess.run(command, cwd=tree, env=environment, capture_output=True, text=True, timeout=timeout_s)

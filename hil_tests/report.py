@@ -13,6 +13,8 @@ import pytest
 
 from dsp_kernels.contract.generated.contract import CONTRACT_ID
 
+from .mutations_report import OUT as MUTATIONS
+from .mutations_report import read_record, section
 from .rig import Rig
 
 CSS = Path(__file__).with_name("report.css")
@@ -84,7 +86,9 @@ class Page:
             parts.append(f"<h2>{_text(Path(suite).stem.removeprefix('test_').replace('_', ' '))}</h2>")
             parts.append(f"<table><tr><th>promise<th>outcome<th>s<th>figures</tr>{rows}</table>")
             parts += [_failure(name, test) for name, test in inside if test["why"] and test["outcome"] != "skipped"]
-        return "\n".join([*parts, "</html>\n"])
+        # Beside the folders of the rigs: who plants faults checks the bench itself, whatever rig it ran on.
+        planted = read_record(self._path.parent.parent / MUTATIONS.name)
+        return "\n".join([*parts, "<h2>planted faults</h2>", section(planted), "</html>\n"])
 
 
 def _row(name: str, test: dict[str, Any]) -> str:

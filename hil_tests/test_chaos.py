@@ -17,6 +17,7 @@ from hil_tests.scene import scene_toml
 
 pytestmark = pytest.mark.needs(*NEEDS, "card_faults", "process_faults")
 SEED = 20
+STATE = "/var/lib/evenhand/state/last.toml"
 
 
 def event(at_s: float, fault: str, amount: float = 1.0, for_s: float = 0.0) -> Event:
@@ -95,6 +96,15 @@ def test_frame_lost_for_no_reason_is_found_shrunk_to_what_went_with_it_and_found
     assert again.broken == shrunk.broken, "the same script has another verdict"
 
 
+def test_stream_that_is_not_there_breaks_off_no_further_and_is_back_at_once(dark_box: Box) -> None:
+    """Nor do two faults that fall together break it off more often in a row than the engine bears with a card."""
+    breaks = [event(at_s, "playback_xrun", 3.0) for at_s in (1.2, 1.4, 1.6, 1.8, 3.0)]
+    events = [event(1.0, "unplug", 1.0, 1.0), *breaks, event(3.0, "capture_xrun", 3.0)]
+    outcome = Stage(dark_box, Script(seed=0, length_s=4.0, events=tuple(events))).perform()
+    assert outcome.broken is None, outcome.broken.line()
+    assert "card lost (-32)" not in dark_box.log("control"), "given up for breaking off too often"
+
+
 def test_setting_that_is_another_after_a_loss_of_power_is_found(dark_box: Box) -> None:
     programme = Programme(dark_box.audio.n_inputs)
     strips = [{"fader.level_db": db, "pan.position": -1.0} for db in programme.fader_db]
@@ -109,3 +119,23 @@ def test_setting_that_is_another_after_a_loss_of_power_is_found(dark_box: Box) -
     assert outcome.broken is not None
     assert outcome.broken.promise == "settings"
     assert "channel 3 at -7.50 dB, not -8.00 dB" in outcome.broken.words
+
+
+@pytest.mark.needs("disk_faults")
+def test_digit_that_the_disk_has_changed_is_no_other_level_after_a_loss_of_power(dark_box: Box) -> None:
+    if why := dark_box.faults.lacking.get("state_bit"):
+        pytest.skip(why)
+    flipped: list[str] = []
+
+    def say(line: str) -> None:
+        if "brown_out" in line:
+            before = dark_box.get(STATE)
+            dark_box.faults.begin("state_bit", (before.index(b'"fader.level_db" = -8.0') + 20.5) / len(before))
+            flipped.extend(re.findall(r'"fader.level_db" = (.*)', dark_box.get(STATE).decode()))
+
+    script = Script(seed=0, length_s=5.0, events=(event(3.0, "brown_out", 1.0, 0.2),))
+    outcome = Stage(dark_box, script, say=say).perform()
+    assert "-9.0" in flipped, "what lay on the disk was whole"
+    assert outcome.broken is None, outcome.broken.line()
+    assert "SHA-256" in dark_box.log("control")
+    assert "before.toml: taken for the last state" in dark_box.log("control")

@@ -209,6 +209,18 @@ def test_what_was_set_survives_a_dead_control_a_dead_engine_and_a_power_cut(box:
     assert_faders(box, fader_db, "after a shutdown")
 
 
+@pytest.mark.needs("audio_loopback", "shell", "power")
+def test_what_the_release_before_has_kept_is_how_the_first_start_after_an_update_sounds(box: Box) -> None:
+    """Its file lies where it lay, and has no sum in its first line, as those of older builds."""
+    fader_db = [-12.0 + number for number in range(box.audio.n_inputs)]
+    box.configure(EVENHAND_CONTROL_OPTIONS=STILL)
+    start_again(box)
+    box.pass_time(AUTOSAVE_S)  # nothing moves any more: what lies there now stays
+    box.put(scene_toml([{"fader.level_db": db, "pan.position": -1.0} for db in fader_db]).encode(), LAST)
+    start_again(box)
+    assert_faders(box, fader_db, "after the update")
+
+
 def start_again(box: Box) -> None:
     box.power_off()
     box.power_on()

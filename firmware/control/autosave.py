@@ -18,6 +18,7 @@ from firmware.errors import EvenhandError
 from .control import Control
 from .mixer_state import MixerState
 from .scenes import MAX_NAME_LENGTH, Scene, read_scene, write_scene
+from .seal import is_broken
 
 LAST, BEFORE = "last.toml", "before.toml"
 EVERY_S = 10.0  # a ride moves all the time: more often would wear out a memory card
@@ -119,6 +120,8 @@ class Autosave:
     def _keep_the_one_before(self) -> None:
         link = self.path.with_name(f".{BEFORE}.link.part")
         with suppress(OSError):  # not every file system has links; then there is only the last
+            if self.path.is_file() and is_broken(self.path.read_bytes()):
+                return  # the disk has changed it meanwhile: the one before is the better one
             link.unlink(missing_ok=True)
             link.hardlink_to(self.path)
             link.replace(self.path.with_name(BEFORE))

@@ -20,6 +20,7 @@ from firmware.errors import EvenhandError
 
 from . import slots
 from .mixer_state import MAX_PREAMP_GAIN_DB, MixerState, Mode
+from .seal import is_broken, sealed
 from .slots import SectionKey
 
 MAX_SIZE_BYTES = 1_000_000  # a full scene of 32 channels has about 150 kB
@@ -106,7 +107,7 @@ class Scene:
 
 
 def write_scene(scene: Scene, path: Path) -> None:
-    """Replace the file at once: the old scene stands until the new one is on the disk.
+    """Replace the file at once, sealed: the old scene stands until the new one is on the disk.
 
     Raises
     ------
@@ -117,7 +118,7 @@ def write_scene(scene: Scene, path: Path) -> None:
         handle, part = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
         try:
             with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(as_toml(scene))
+                file.write(sealed(as_toml(scene)))
                 file.flush()
                 os.fsync(file.fileno())
             Path(part).chmod(0o644)
@@ -200,6 +201,11 @@ def read_scene(path: Path) -> Scene:
         raise EvenhandError(f"{path}: cannot be read: {error.strerror}; name a scene of this box") from error
     if len(raw) > MAX_SIZE_BYTES:
         raise EvenhandError(f"{path}: larger than {MAX_SIZE_BYTES} bytes; that is no scene")
+    if is_broken(raw):
+        raise EvenhandError(
+            f"{path}: is not what the SHA-256 in its first line was made for: damaged, or edited by hand; "
+            "after an edit delete that line"
+        )
     try:
         document = tomllib.loads(raw.decode("utf-8"))
     except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError, ValueError) as error:

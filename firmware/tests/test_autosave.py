@@ -317,9 +317,10 @@ def test_an_empty_or_missing_folder_is_a_fresh_start(tmp_path: Path) -> None:
 
 
 CORRUPT = {
-    "torn": (lambda text: text[: len(text) // 2], "is not TOML|is not a text|no "),
+    "torn": (lambda text: text[: len(text) // 2], "SHA-256 in its first line"),
     "of zeros": (lambda text: "\0" * 4096, "is not TOML"),
     "empty": (lambda text: "", "names no contract_id"),
+    "of another digit": (lambda text: text.replace("-1.0", "-0.0"), "SHA-256 in its first line"),
     "foreign": (lambda text: 'contract_id = "000000000000"\n', "written for contract '000000000000'"),
 }
 
@@ -380,6 +381,17 @@ def test_each_write_keeps_the_one_before(tmp_path: Path, control: Control) -> No
             autosave.look(control, n * EVERY_S)
             settle(autosave)
     assert [level_of(read_scene(tmp_path / name)) for name in (LAST, BEFORE)] == [-3.0, -2.0]
+
+
+def test_what_the_disk_has_changed_does_not_become_the_one_before(tmp_path: Path, control: Control) -> None:
+    with Autosave(tmp_path, every_s=EVERY_S) as autosave:
+        for n, level_db in enumerate((-1.0, -2.0, -3.0)):
+            turn(control, level_db)
+            autosave.look(control, n * EVERY_S)
+            settle(autosave)
+            if n == 1:
+                (tmp_path / LAST).write_text((tmp_path / LAST).read_text().replace("-2.0", "-20.0"))
+    assert [level_of(read_scene(tmp_path / name)) for name in (LAST, BEFORE)] == [-3.0, -1.0]
 
 
 def test_a_channel_with_another_name_begins_afresh(tmp_path: Path, control: Control) -> None:

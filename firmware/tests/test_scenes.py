@@ -44,6 +44,38 @@ def test_a_scene_round_trips_to_the_bit(tmp_path: Path, seed: int) -> None:
     assert other.state_hash() == state.state_hash()
 
 
+def small_scene(folder: Path) -> tuple[Path, Scene]:
+    """Return a scene that the box has written."""
+    scene = Scene(title="Sunday", values={("channel", 0, "fader.level_db"): -10.0}, names={0: "Vox"}, roles={0: "kick"})
+    write_scene(scene, folder / "a.toml")
+    return folder / "a.toml", scene
+
+
+def test_no_flipped_bit_and_no_missing_end_makes_another_scene_of_one_that_the_box_has_written(tmp_path: Path) -> None:
+    path, scene = small_scene(tmp_path)
+    whole = path.read_bytes()
+    first = whole.index(b"\n") + 1
+    for at in range(len(whole)):
+        flipped = [whole[:at] + bytes([whole[at] ^ 1 << bit]) + whole[at + 1 :] for bit in range(8)]
+        for damaged in (whole[:at], *flipped):
+            path.write_bytes(damaged)
+            try:
+                assert read_scene(path) == scene, damaged
+                assert at < first, "only words of the seal's own line do not matter"
+            except EvenhandError:
+                pass
+
+
+def test_a_scene_that_was_edited_is_refused_until_the_line_is_deleted_that_no_longer_fits(tmp_path: Path) -> None:
+    path, _ = small_scene(tmp_path)
+    edited = path.read_text().replace("-10.0", "10.0")
+    path.write_text(edited)
+    with pytest.raises(EvenhandError, match=r"a\.toml: .*SHA-256 in its first line.*edited by hand.*delete that line"):
+        read_scene(path)
+    path.write_text(edited.partition("\n")[2])
+    assert read_scene(path).values["channel", 0, "fader.level_db"] == 10.0
+
+
 def test_a_fresh_mixer_is_a_short_file() -> None:
     assert as_toml(Scene.of(MixerState())).count("\n") <= 3
 

@@ -20,11 +20,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from board_configs.board import load_board
 from firmware.control.control import Control
 from firmware.errors import EvenhandError
 from firmware.observation import ChannelSetup
 from firmware.tests.live_rig import LiveRig, play, started
+from firmware.tests.segment_rig import Damage, EngineSide
 from firmware.update import seed_network
+from firmware.update.api import Api, Identity, Places
 from firmware.update.backup import make_backup, read_backup
 from firmware.update.certificate import tls_context
 from firmware.update.events import Events
@@ -343,6 +346,34 @@ def test_nothing_is_interrupted_while_sound_is_passing(tmp_path: Path) -> None:
         ear.listen()
         assert ear.why_not_now is None
         ear.close()
+
+
+def test_status_and_checkup_tell_of_the_engine_as_it_is_when_they_are_asked(tmp_path: Path) -> None:
+    """Not as it was at the last look at the meters: half a second is longer than a start takes."""
+    ear, events = Ear(tmp_path / "segment"), Events()
+    upload, rauc = Upload(tmp_path), Rauc("rauc-is-not-here")
+    api = Api(
+        Identity(box_id="1", name="stage", version="0.1.0", fingerprint=""), load_board("sim"),
+        Places(data=tmp_path, settings=tmp_path, recordings=tmp_path, decisions=tmp_path, journalctl=""),
+        pairing=Pairing(tmp_path, None), upload=upload, events=events, ear=ear,
+        updater=Updater(rauc, upload, ear, events, version="0.1.0", restart_request=tmp_path / "restart"),
+    )  # fmt: skip
+
+    def told() -> tuple[str, str]:
+        """Return what both say."""
+        status, checkup = asyncio.run(api._status(None)).value, asyncio.run(api._checkup(None)).value
+        assert status["engine"]["counters"].get("engine_starts", 0) == (status["engine"]["state"] != "absent")
+        return status["engine"]["state"], checkup["findings"][0]["text"]
+
+    ear.listen()
+    assert told() == ("absent", "does not run; see `evenhand logs`")
+    with EngineSide(tmp_path / "segment"), Damage(tmp_path / "segment") as damage:
+        assert told() == ("starting", "starting")
+        damage.number("state", 1)
+        assert told() == ("running", "runs")
+    (tmp_path / "segment").unlink()
+    assert told() == ("absent", "does not run; see `evenhand logs`")
+    ear.close()
 
 
 def test_a_segment_that_cannot_be_looked_at_is_no_silence(tmp_path: Path) -> None:

@@ -150,6 +150,7 @@ class Api:
             }  # fmt: skip
         except Refusal as refusal:
             slots = {"slots": [], "is_trial": None, "trouble": refusal.reason}
+        self._ear.listen()  # the state of this moment, as the counters are, and not of half a second ago
         status = self._ear.status()
         return Answer(value={
             **self._identity.as_record(self._board),
@@ -254,6 +255,7 @@ class Api:
         return Answer(data=_once(text.encode()), size_bytes=len(text.encode()))
 
     async def _checkup(self, _: Request) -> Answer:
+        self._ear.listen()
         findings = await asyncio.to_thread(checkup, self._board, self._places.data, self._ear, self._places.machine)
         return Answer(value={"findings": findings, "time_s": time.time()})
 

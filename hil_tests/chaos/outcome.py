@@ -72,7 +72,7 @@ class Excuses:
             return
         self._on.remove(fault)
         self._n_xruns += n_xruns
-        if not self._on:  # what broke a stream that was not there breaks it when it is back
+        if not self._on:  # what broke off while wake-ups were late is over when they are not
             self._until = max(self._until, frame + (1 + 2 * self._n_xruns) * self._period_frames + self._fade_frames)
             self._n_xruns = 0
 

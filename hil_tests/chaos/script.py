@@ -82,9 +82,12 @@ HABITS = {
     "memory_short": _Habit(1.5, (4.0, 16.0, 64.0), (0.5, 8.0)),
     "disk_full": _Habit(2.0, (0.0, 0.25), (0.5, 15.0)),
     "disk_stuck": _Habit(1.5, for_s=(0.5, 12.0)),
+    "disk_slow": _Habit(1.0, (16.0, 256.0), (0.5, 8.0)),
     "state_block": _Habit(1.0, (0.0, 0.3, 0.7, 0.999)),
+    "state_bit": _Habit(1.0, tuple(part / 100.0 for part in range(100))),
     "network_gone": _Habit(1.0, for_s=(0.5, 8.0)),
     "network_delay_ms": _Habit(1.0, (20.0, 200.0), (0.5, 8.0)),
+    "network_loss": _Habit(1.0, (0.02, 0.1), (0.5, 8.0)),
     "network_cut": _Habit(1.0),
     "brown_out": _Habit(0.7, for_s=(0.1, 2.0)),
 }

@@ -31,7 +31,11 @@ LOOK_S = 60.0  # of the card's clock, between two looks
 KEPT_BLOCKS = 6  # that the probe is shown
 SETTLE_S = 0.5
 PATIENCE_S = 600.0  # of the wall clock: whether at all, on a machine that is busy; how soon is told, not judged
-GO_WITH_POWER = {"engine_stopped", "control_stopped", "disk_stuck"}
+GO_WITH_POWER = {"engine_stopped", "control_stopped", "disk_stuck", "disk_slow"}
+BAD_LINES = {"network_delay_ms", "network_loss"}  # over which the box answers its laptop all the same
+XRUNS = {"capture_xrun", "playback_xrun"}
+NO_STREAM = {"unplug", "engine_stopped"}  # what breaks off then would all break off at once when the stream is back
+TRIES = 8  # of a laptop: 5 s for a handshake are soon over where packets are lost and the machine is busy
 LATE_PARTS = 8  # a wake-up that comes within a period less so much of it costs nothing
 RESTORED = "/var/lib/evenhand/restored/last.toml"
 PROCESSES = {"engine": "[e]ngine_process", "control": "[c]ontrol_process"}
@@ -97,6 +101,7 @@ class Stage:
         self._on: set[str] = set()
         self._shaken: set[str] = set()  # what was killed, and the box not waited for yet
         self._longest_s = 0.0
+        self._xrun_frame = -1  # where the last began
         self._starts = {"engine": 1, "control": 1}  # since the power came
         self._had_memory_short = False
         self._first_kb: dict[str, int] = {}
@@ -175,8 +180,12 @@ class Stage:
         self._say(f"{event.at_s:9.2f} s  {fault} {event.amount:g}" + (f" for {event.for_s:g} s" if event.for_s else ""))
         self._n_done += 1
         is_away = bool(self._shaken) and fault.endswith(("_killed", "_stopped"))  # it may still wait for the disk
+        # More than five in a row, and the engine gives the card up: how long it is away then is for the wall clock.
+        is_away |= fault in XRUNS and (bool(self._on & NO_STREAM) or self._frame == self._xrun_frame)
         if not self._box.has_power or fault in self._on or is_away:
             return
+        if fault in XRUNS:
+            self._xrun_frame = self._frame
         self._excuses.begin(fault, event.amount)
         if event.for_s:
             self._on.add(fault)
@@ -188,6 +197,9 @@ class Stage:
             self._settle()
         elif not event.for_s:
             self._excuses.end(fault, self._frame, n_xruns=max(1, int(event.amount)))
+        elif self._on <= BAD_LINES:
+            self._settle()
+            self._look()
 
     def _end(self, event: Event) -> None:
         fault = event.fault
@@ -274,7 +286,7 @@ class Stage:
 
     def _ask(self) -> None:
         try:
-            (told,) = json.loads(self._box.evenhand("status", "--json", timeout_s=PATIENCE_S))["boxes"]
+            (told,) = json.loads(self._status_text())["boxes"]
             engine = told["engine"]
             state, counters = engine["state"], engine["counters"]
         except (HilError, ValueError, KeyError, TypeError) as error:
@@ -287,3 +299,10 @@ class Stage:
         if counters["control_starts"] != self._starts["control"] and not self._had_memory_short:
             words = f"control began {counters['control_starts']} times, {self._starts['control']} are explained"
             raise _PromiseError("control", words)
+
+    def _status_text(self) -> str:
+        """Return what the box tells its laptop: at once, or over a bad line at one of a few tries."""
+        for _ in range(TRIES - 1 if self._on & BAD_LINES else 0):
+            with suppress(HilError):
+                return self._box.evenhand("status", "--json", timeout_s=PATIENCE_S)
+        return self._box.evenhand("status", "--json", timeout_s=PATIENCE_S)

@@ -1,10 +1,11 @@
-"""The data disk of a simulated box: an ext4 in a sparse file, so that it can be full, stuck, and bad in places.
+"""The data disk of a simulated box: an ext4 in a sparse file, so that it can be full, slow, stuck, and bad in places.
 
 It needs the right to mount. Where that is missing the box's data lie in its folder as before, and ``lacking`` says why.
 """
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -18,10 +19,11 @@ BLOCK_BYTES = 512
 BAD_BYTE = 0xFF  # what an erased cell of flash reads; in no text
 FILLER = "filled"
 MARGIN_KIB, CHUNK_BYTES = 4096, 16384
+THROTTLE = Path("/sys/fs/cgroup/blkio/blkio.throttle.write_bps_device")  # of version 1: that of all who write
 
-
-# Both end what they did when their standard input ends: when they are told to, and when we are no more.
+# All end what they did when their standard input ends: when they are told to, and when we are no more.
 _MOUNT = 'mount -o loop,noatime "$0" "$1" && echo done && { read _; umount "$1" || umount --lazy "$1"; rm -f "$0"; }'
+_SLOW = 'echo "$1 $2" >"$0" && echo done && { read _; echo "$1 0" >"$0"; }'
 _FREEZE = 'fsfreeze --freeze "$0" && echo done && { read _; fsfreeze --unfreeze "$0"; }'
 
 
@@ -40,6 +42,8 @@ class DataDisk:
         self._image, self._place = image, place
         self._mount: _Keeper | None = None
         self._freeze: _Keeper | None = None
+        self._slow: _Keeper | None = None
+        self._kib_per_s = 0.0
         self.lacking = ""
 
     def mount(self) -> None:
@@ -66,11 +70,36 @@ class DataDisk:
         """Let everybody who writes wait."""
         self._freeze = _Keeper(_FREEZE, self._place)
 
-    def free(self) -> None:
+    def slow(self, kib_per_s: float) -> None:
+        """Take no more than that of those who write."""
+        self._kib_per_s = kib_per_s
+        self._slow = _Keeper(_SLOW, THROTTLE, self._device(), int(kib_per_s * 1024))
+
+    def hurry(self) -> None:
+        """Take it as fast as ever."""
+        if self._slow is not None:
+            self._slow.end()
+            self._slow = None
+
+    def unstick(self) -> None:
         """Let them go on."""
         if self._freeze is not None:
             self._freeze.end()
             self._freeze = None
+
+    def free(self) -> None:
+        """Let nobody wait any more."""
+        self.hurry()
+        self.unstick()
+
+    def _device(self) -> str:
+        number = self._place.stat().st_dev
+        return f"{os.major(number)}:{os.minor(number)}"
+
+    @property
+    def lacking_slow(self) -> str:
+        """Why it cannot be slow."""
+        return self.lacking or ("" if os.access(THROTTLE, os.W_OK) else f"{THROTTLE}: not there to be written")
 
     def fill(self, left_mib: float) -> None:
         """Leave so much room, by a file that nobody reads."""
@@ -80,9 +109,12 @@ class DataDisk:
             room_kib = self._room_kib(left_mib) - MARGIN_KIB  # the file's own table of blocks takes room as well
             if room_kib > 0:
                 _call("fallocate", "-l", f"{room_kib}KiB", str(filler))
-            with filler.open("ab", buffering=0) as file, suppress(OSError):
-                while self._room_kib(left_mib) > 0:
-                    file.write(bytes(CHUNK_BYTES))
+            with filler.open("ab", buffering=0) as file:
+                with suppress(OSError):
+                    while self._room_kib(left_mib) > 0:
+                        file.write(bytes(CHUNK_BYTES))
+                with suppress(OSError):
+                    os.fsync(file.fileno())  # else who writes to a slow disk waits for our file too
 
     def _room_kib(self, left_mib: float) -> int:
         return shutil.disk_usage(self._place).free // 1024 - int(left_mib * 1024)
@@ -101,14 +133,25 @@ class DataDisk:
             file.seek(at)
             file.write(bytes([BAD_BYTE]) * min(BLOCK_BYTES, n_bytes - at))
 
+    def flip(self, path: Path, part: float) -> None:
+        """Let the lowest bit be another of the byte that lies at ``part`` (0 to 1) of a file: a digit stays a digit."""
+        with self._for_us(), suppress(FileNotFoundError), path.open("r+b") as file:
+            at = min(int(part * (n_bytes := path.stat().st_size)), n_bytes - 1)
+            file.seek(at)
+            byte = file.read(1)[0]
+            file.seek(at)
+            file.write(bytes([byte ^ 1]))
+
     @contextmanager
     def _for_us(self) -> Iterator[None]:
-        """Inside, the rig can write to a disk that is stuck; others get through as well, for that moment."""
-        was_stuck = self._freeze is not None
+        """Inside, the rig can write to a disk that is slow or stuck; others get through as well, for that moment."""
+        was_stuck, was_slow = self._freeze is not None, self._slow is not None
         self.free()
         try:
             yield
         finally:
+            if was_slow:
+                self.slow(self._kib_per_s)
             if was_stuck:
                 self.stick()
 
@@ -116,7 +159,7 @@ class DataDisk:
 class _Keeper:
     """A shell that has done something and will undo it."""
 
-    def __init__(self, script: str, *arguments: Path) -> None:
+    def __init__(self, script: str, *arguments: object) -> None:
         self._shell = subprocess.Popen(
             ["sh", "-c", script, *map(str, arguments)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             stderr=subprocess.PIPE, text=True, start_new_session=True,  # what ends all of us must not end it

@@ -56,7 +56,8 @@ class SimFaults:
     def lacking(self) -> Mapping[str, str]:
         """What cannot be here, and why."""
         disk, memory = self._disk.lacking, self._fence.lacking
-        reasons = {"drift_ppm": DRIFT, "memory_short": memory, "disk_full": disk, "disk_stuck": disk}
+        reasons = {"drift_ppm": DRIFT, "memory_short": memory, "disk_full": disk, "disk_stuck": disk,
+                   "disk_slow": self._disk.lacking_slow}  # fmt: skip
         return {kind: reason for kind, reason in reasons.items() if reason}
 
     def begin(self, kind: str, amount: float = 1.0) -> None:
@@ -79,10 +80,16 @@ class SimFaults:
             self._disk.fill(amount)
         elif kind == "disk_stuck":
             self._disk.stick()
+        elif kind == "disk_slow":
+            self._disk.slow(amount)
         elif kind == "state_block":
             self._disk.spoil(self._box.file(STATE), amount)
+        elif kind == "state_bit":
+            self._disk.flip(self._box.file(STATE), amount)
         elif kind == "network_delay_ms":
             self._wire.delay(amount / 1000.0)
+        elif kind == "network_loss":
+            self._wire.lose(amount)
         elif kind == "network_gone":
             self._wire.plug(is_in=False)
         elif kind == "network_cut":
@@ -91,7 +98,7 @@ class SimFaults:
             self._box.say_throttled(int(amount))
         elif kind == "brown_out":
             self._box.cut_power()
-            self._on -= {"engine_stopped", "control_stopped", "disk_stuck"}
+            self._on -= {"engine_stopped", "control_stopped", "disk_stuck", "disk_slow"}
 
     def end(self, kind: str) -> None:
         """Put it right again; what takes the engine's card away ends once the engine has it again."""
@@ -108,9 +115,13 @@ class SimFaults:
         elif kind == "disk_full":
             self._disk.empty()
         elif kind == "disk_stuck":
-            self._disk.free()
+            self._disk.unstick()
+        elif kind == "disk_slow":
+            self._disk.hurry()
         elif kind == "network_delay_ms":
             self._wire.delay(0.0)
+        elif kind == "network_loss":
+            self._wire.lose(0.0)
         elif kind == "network_gone":
             self._wire.plug(is_in=True)
         elif kind == "throttled":
@@ -131,6 +142,7 @@ class SimFaults:
         self._disk.free()
         self._wire.plug(is_in=True)
         self._wire.delay(0.0)
+        self._wire.lose(0.0)
 
     def _signal(self, name: str, number: signal.Signals) -> None:
         service = self._box.service(name)

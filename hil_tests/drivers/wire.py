@@ -1,11 +1,12 @@
-"""The network cable of a box whose agent listens on this machine: a relay of ours that can be slow, cut and pulled out.
+"""The network cable of a box whose agent listens on this machine: a relay that can be slow, bad, cut and pulled out.
 
-Its end at the laptop keeps its address whatever becomes of the box. Single packets are not lost here: what TCP makes of
-that for those who talk is delay, and breaks.
+Its end at the laptop keeps its address whatever becomes of the box. Packets are lost as those see it who talk over TCP:
+what was lost comes when it has been sent again, and holds up all that is behind it.
 """
 
 from __future__ import annotations
 
+import random
 import socket
 import threading
 import time
@@ -16,6 +17,9 @@ from typing import Self
 
 CHUNK_BYTES = 65536
 CONNECT_S = 5.0
+PACKET_BYTES = 1448
+RESEND_S = 0.2  # after which TCP sends again what nobody has told it of, at the least; twice as long each further time
+MAX_RESENT = 5
 
 
 class Wire:
@@ -31,7 +35,8 @@ class Wire:
         self._find = find
         self._is_in = threading.Event()
         self._is_in.set()
-        self._delay_s = 0.0
+        self._delay_s = self._loss = 0.0
+        self._rng = random.Random(0)
         self._lock = threading.Lock()
         self._open: set[socket.socket] = set()
         self._is_over = False
@@ -61,6 +66,10 @@ class Wire:
     def delay(self, seconds: float) -> None:
         """Let everything take so much longer, either way."""
         self._delay_s = seconds
+
+    def lose(self, part: float) -> None:
+        """Lose that part of all packets, either way."""
+        self._loss = part
 
     def cut(self) -> None:
         """Break all connections."""
@@ -100,8 +109,18 @@ class Wire:
     def _carry(self, source: socket.socket, target: socket.socket) -> None:
         with suppress(OSError):
             while part := source.recv(CHUNK_BYTES):
-                time.sleep(self._delay_s)
+                time.sleep(self._delay_s + self._resent_s(len(part)))
                 self._is_in.wait()
                 target.sendall(part)
         with suppress(OSError):
             target.shutdown(socket.SHUT_WR)
+
+    def _resent_s(self, n_bytes: int) -> float:
+        """Return how long it takes until none of the packets is lost any more."""
+        longest_s = 0.0
+        for _ in range(-(-n_bytes // PACKET_BYTES) if self._loss else 0):
+            n_lost = 0
+            while n_lost < MAX_RESENT and self._rng.random() < self._loss:
+                n_lost += 1
+            longest_s = max(longest_s, RESEND_S * (2**n_lost - 1))
+        return longest_s

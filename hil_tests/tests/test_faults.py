@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 
 from hil_tests.board import FAULTS
-from hil_tests.drivers.data_disk import BLOCK_BYTES, DataDisk
+from hil_tests.drivers.data_disk import BLOCK_BYTES, THROTTLE, DataDisk
 from hil_tests.drivers.hogs import CpuHogs, MemoryFence
-from hil_tests.drivers.wire import Wire
+from hil_tests.drivers.wire import RESEND_S, Wire
 from hil_tests.rig import FIXTURES
 
 PATIENCE_S = 60.0
@@ -110,6 +110,18 @@ def test_slow_wire_takes_as_long_as_it_was_told_each_way(link: tuple[Wire, socke
     assert time.monotonic() - began_s >= 2 * MOMENT_S
 
 
+def test_bad_wire_sends_again_what_it_has_lost_later_each_time_and_in_order(link: tuple[Wire, socket.socket]) -> None:
+    wire, laptop = link
+    wire.lose(0.5)
+    began_s = time.monotonic()
+    for number in range(12):
+        laptop.sendall(bytes([number]))
+        assert laptop.recv(16) == bytes([number])
+    wire.lose(0.0)
+    assert time.monotonic() - began_s >= 5 * RESEND_S, "12 packets there and back, and hardly one was lost"
+    assert wire._resent_s(1 << 20) == 0.0
+
+
 def test_cut_wire_ends_connections_and_takes_new_ones(link: tuple[Wire, socket.socket]) -> None:
     wire, laptop = link
     laptop.sendall(b"one")
@@ -167,6 +179,36 @@ def test_stuck_disk_lets_writers_wait_and_then_go_on(disk: tuple[DataDisk, Path]
         its.free()
         writer.kill()
         writer.wait()
+
+
+def test_slow_disk_takes_so_much_a_second_and_then_as_much_as_ever(disk: tuple[DataDisk, Path]) -> None:
+    its, place = disk
+    if its.lacking_slow:
+        pytest.skip(its.lacking_slow)
+
+    def write_s() -> float:
+        began_s = time.monotonic()
+        with (place / "file").open("wb", buffering=0) as file:
+            file.write(bytes(range(256)) * 256)
+            os.fsync(file.fileno())
+        return time.monotonic() - began_s
+
+    its.slow(64.0)
+    assert f"{its._device()} {64 * 1024}" in THROTTLE.read_text().splitlines()
+    assert write_s() > 0.5, "64 KiB at 64 KiB/s"
+    its.hurry()
+    assert its._device() not in THROTTLE.read_text()
+    assert write_s() < 0.5 * PATIENCE_S
+
+
+def test_flipped_bit_is_the_lowest_of_the_byte_that_was_asked_for(disk: tuple[DataDisk, Path]) -> None:
+    its, place = disk
+    for part, flipped in ((0.0, b"14567"), (0.5, b"04467"), (0.999, b"04566")):
+        (place / "file").write_bytes(b"04567")
+        its.flip(place / "file", part)
+        assert (place / "file").read_bytes() == flipped
+    its.flip(place / "absent", 0.5)
+    assert not (place / "absent").exists()
 
 
 def test_bad_block_is_one_block_where_it_was_asked_for(disk: tuple[DataDisk, Path]) -> None:

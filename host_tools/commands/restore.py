@@ -47,6 +47,6 @@ def run(
         return
     say(f"{box.name}: {len(told['files'])} files restored, {'now in effect' if restart else told['takes_effect']}")
     if told["foreign_scenes"]:
-        note(f"of another contract, kept but not usable with this firmware: {', '.join(told['foreign_scenes'])}")
+        note(f"of another contract or damaged, kept but not usable: {', '.join(told['foreign_scenes'])}")
     if told["are_settings_other"]:
         note("settings/box.env of the backup differs from the box's; those are root's, compare them by hand")

@@ -97,6 +97,10 @@ def test_scenes_go_to_a_box_and_come_back(laptop: Laptop, paired: FakeBox, tmp_p
     assert (tmp_path / "back.toml").read_text() == SCENE
     (tmp_path / "bad.toml").write_text('contract_id = "0123"\n')
     assert "written for contract" in laptop.run("scene", "put", "bad.toml").err
+    (tmp_path / "edited.toml").write_text(f"# sha256 = {'0' * 64} of what it was\n{SCENE}")
+    done = laptop.run("scene", "put", "edited.toml")
+    assert done.err.count("\n") == 1
+    assert "edited by hand; after an edit delete that line" in done.err
     assert laptop.run("scene", "delete", "Verse 1", "--yes").status == 0
     assert "no scene 'Verse 1'" in laptop.run("scene", "get", "Verse 1").err
 
