@@ -48,8 +48,8 @@ T = TypeVar("T")
 class QemuBoard(SystemdBox):
     """A ``Box`` of ``hil_tests.board``.
 
-    Settings of the rig's table: ``board``; ``images``, the folder of this checkout's images, and ``keys``, the folder of
-    the bench's own, both from the rig's folder. EVENHAND_IMAGE and EVENHAND_KEYS name an image and keys that win.
+    Settings of the rig's table: ``board``; ``images``, the folder of this checkout's images, and ``keys``, that of the
+    bench's own, both from the rig's folder. EVENHAND_IMAGE and EVENHAND_KEYS name an image and keys that win.
 
     Raises
     ------
