@@ -68,7 +68,7 @@ class SystemdBox(ABC):
 
     @property
     def faults(self) -> SystemdShell:
-        """Those of processes."""
+        """Those of processes, and of the clock."""
         return self._shell
 
     def _wait_for_services(self, until_s: float) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -62,6 +63,11 @@ def test_board_is_switched_asked_and_shut_down_by_its_wires(bench: Bench) -> Non
         assert bench.log("systemctl")[-1] == "restart evenhand-engine evenhand-control"
         box.faults.begin("control_killed")
         assert bench.log("systemctl")[-1] == "kill -s SIGKILL evenhand-control"
+        box.faults.begin("clock_jump_s", 3600)
+        box.faults.end("clock_jump_s")
+        forth, back = (int(words.removeprefix("-s @")) for words in bench.log("date"))
+        assert 3590 <= forth - time.time() <= 3600
+        assert -3610 <= back - time.time() <= -3600, "as if the clock had been set"
         box.power_off()
         assert bench.log("relay") == ["off", "on", "off"]
     assert bench.log("relay")[-1] == "off"
