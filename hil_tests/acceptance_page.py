@@ -106,7 +106,7 @@ def _curve_svg(freq_hz: NDArray[np.float64], values: NDArray[np.float64], unit: 
         for hz in _TICKS_HZ
     )
     marks = "".join(
-        f'<text x="0" y="{y(v) + 3:.0f}">{v:.2f}</text>'
+        f'<text x="0" y="{y(v) + 3:.0f}">{round(v, 2) + 0.0:.2f}</text>'
         f'<line x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y(v):.1f}" y2="{y(v):.1f}" stroke="#e3e4e0"/>'
         for v in np.linspace(low, high, 7)[1:-1]
     )
