@@ -53,7 +53,7 @@ aplay $words -c "$n_in" $room played & player=$!
 until say_where; do kill -0 $player; sleep 0.02; done
 while say_where; do sleep 0.2; done
 wait $player
-kill -INT $recorder
+kill $recorder
 wait $recorder || :
 cat heard >"$port"
 rm played heard
