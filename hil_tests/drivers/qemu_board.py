@@ -113,6 +113,7 @@ class QemuBoard(SystemdBox):
         if moment is None:
             return False
         self._guarded(lambda: self._box.restore(moment))
+        self._start_of_shell = len(self._box.starts)
         self._tap.forget()
         self._is_touched = False
         return True
@@ -126,7 +127,6 @@ class QemuBoard(SystemdBox):
 
     def power_on(self) -> None:
         """Let its boot loader choose and start."""
-        self._n_said_before = len(self._box.said)
         self._guarded(self._box.power_on)
 
     def power_off(self) -> None:
@@ -143,9 +143,10 @@ class QemuBoard(SystemdBox):
     def wait_until_up(self, timeout_s: float = START_S) -> None:
         """Wait for the shell, for what is mounted after it, and for engine and control."""
         until_s = time.monotonic() + timeout_s
-        if PROMPT not in self._box.said[self._n_said_before :]:
+        if self._start_of_shell != len(self._box.starts):
             self._guarded(lambda: self._box.wait_for(PROMPT, timeout_s))
             self.run(PLAIN_LINE)
+            self._start_of_shell = len(self._box.starts)
         self.run("systemctl start data.mount evenhand-folders.service", timeout_s / SLOWER)
         self._wait_for_services(until_s)
         if self._moment is None and self.is_as_new:
@@ -224,7 +225,7 @@ class QemuBoard(SystemdBox):
         shutil.rmtree(self.folder / "moment", ignore_errors=True)
         self._moment = None
         self._is_touched = self._is_paired = False
-        self._n_said_before = 0
+        self._start_of_shell = 0  # how many starts it had when its shell was there
 
     def _pair(self) -> None:
         if not self._is_paired:

@@ -247,6 +247,7 @@ class QemuBox:
 
     def _launch(self) -> Start:
         chosen = start(self.disk, self._nvram, self._work)
+        self._mark = len(self.said)  # what was said before is over
         self._begin(chosen)
         return chosen
 
