@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from .board import Box
-from .scene import SEGMENT, STILL, scene_toml
+from .scene import STILL, begin_anew, scene_toml
 from .test_smoke import RESTORED, assert_faders, counters
 
 HOUR_S = 3600.0
@@ -21,10 +21,7 @@ def test_clock_that_jumps_an_hour_and_back_costs_no_setting_no_restart_and_no_so
     fader_db = [-3.0 - number for number in range(box.audio.n_inputs)]
     box.put(scene_toml([{"fader.level_db": db, "pan.position": -1.0} for db in fader_db]).encode(), RESTORED)
     box.configure(EVENHAND_CONTROL_OPTIONS=STILL)
-    box.stop("control")
-    box.stop("engine")
-    box.run(f"rm -f {SEGMENT}")
-    box.start("engine", "control")
+    begin_anew(box)
     who, before = box.run(WHO_RUNS), counters(box)
 
     def assert_nothing_happened(when: str) -> None:

@@ -32,8 +32,8 @@ MACHINE = ("-M", "virt", "-cpu", "cortex-a72", "-smp", "1", "-m", str(MEMORY_MIB
 CLOCK = ("-accel", "tcg", "-icount", "shift=0,sleep=on")
 # Nor does one that is idle wait: what is due next comes at once, and nothing depends on the wall clock.
 CLOCK_WITHOUT_REST = ("-accel", "tcg", "-icount", "shift=0,sleep=off")
-# What the box wrote lies in this machine's memory, which outlives an emulator that is killed. Nobody waits for the disk of
-# this machine: the clock of the box would run on meanwhile.
+# What the box wrote lies in this machine's memory, which outlives an emulator that is killed. Nobody waits for this
+# machine's disk: the clock of the box would run on meanwhile.
 DISK = "format=raw,cache=unsafe"
 
 
