@@ -132,9 +132,7 @@ class QemuBoard(SystemdBox):
     def power_off(self) -> None:
         """Shut down in order."""
         self._box.type("systemctl poweroff\n")
-        if not self._guarded(lambda: self._box.go_on(lambda: not self._box.is_on, START_S)):
-            raise HilError(f"it does not shut down; it said: {self._box.last_words}")
-        self.cut_power()
+        self._guarded(lambda: self._box.wait_for_power_down(START_S))
 
     def cut_power(self) -> None:
         """Pull the plug."""

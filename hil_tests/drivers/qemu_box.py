@@ -116,17 +116,19 @@ class QemuBox:
         BoxError
             When it does not.
         """
-        until_s = time.monotonic() + timeout_s
-        assert self._process is not None
-        while self._process.poll() is None:
-            if time.monotonic() > until_s:
-                raise BoxError(f"no reset within {timeout_s:.0f} s; it said: {self.last_words}")
-            self._take(0.2)
-        self._take(0.0)
-        if self._process.returncode != 0:
-            raise BoxError(f"the emulator failed: {self._complaint()}")
-        self._stop()
+        self._wait_until_it_ends("reset", timeout_s)
         return self._launch()
+
+    def wait_for_power_down(self, timeout_s: float) -> None:
+        """Wait until the box shuts down by itself; it has no power then.
+
+        Raises
+        ------
+        BoxError
+            When it does not.
+        """
+        self._wait_until_it_ends("shutdown", timeout_s)
+        self.cut_power()
 
     @property
     def is_on(self) -> bool:
@@ -247,6 +249,18 @@ class QemuBox:
             self._monitor.go_on_from_saved()
         except MonitorError as error:
             raise BoxError(f"the emulator cannot go on: {error}; {self._complaint()}") from None
+
+    def _wait_until_it_ends(self, what: str, timeout_s: float) -> None:
+        until_s = time.monotonic() + timeout_s
+        assert self._process is not None
+        while self._process.poll() is None:
+            if time.monotonic() > until_s:
+                raise BoxError(f"no {what} within {timeout_s:.0f} s; it said: {self.last_words}")
+            self._take(0.2)
+        self._take(0.0)
+        if self._process.returncode != 0:
+            raise BoxError(f"the emulator failed: {self._complaint()}")
+        self._stop()
 
     def _launch(self) -> Start:
         chosen = start(self.disk, self._nvram, self._work)
