@@ -15,7 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -93,7 +93,7 @@ class QemuBoard(SystemdBox):
             raise HilError(f"rig {self.rig.name}: not installed: {', '.join(missing)}; `.ci/setup image` installs them")
         named = os.environ.get("EVENHAND_IMAGE")
         if not named:
-            return built_image(self.board.name, self._images, self._keys, print)
+            return built_image(self.board.name, self._images, self._keys, partial(print, flush=True))
         self._keys = Path(os.environ.get("EVENHAND_KEYS") or self._keys).resolve()
         if not list(Path(named).glob("*.img")):
             raise HilError(
