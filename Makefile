@@ -30,7 +30,7 @@ test: ## Run every test but the soak; generated files and import contracts are a
 	@$(PYTHON_BIN) -m pytest -m "not soak and not aarch64" --rig sim $(PYTEST_ARGS)
 
 hil: ## Test a box from outside: RIG=sim, qemu_arm64 or a file of your own; SUITE=smoke, full or soak
-	@.ci/setup test
+	@.ci/setup $(if $(filter qemu_arm64,$(RIG)),image,test)
 	@$(PYTHON_BIN) -m hil_tests run --rig $(RIG) --suite $(SUITE)
 
 lint: ## Check layout, types and imports; changes nothing

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from . import mutations_command, report_command
 from .chaos import command as chaos_command
+from .drivers.choice import make_ready
 from .errors import HilError
 from .rig import FIXTURES, load_rig, rig_names
 
@@ -63,6 +64,7 @@ def _run(options: argparse.Namespace) -> int:
     import pytest
 
     rig = load_rig(options.rig)
+    make_ready(rig)
     paths, selection = SUITES[options.suite]
     out = options.out / rig.name
     words = ["--rig", options.rig, "--only-rigs", "-m", selection, "-p", "no:cacheprovider",

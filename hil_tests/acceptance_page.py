@@ -30,7 +30,7 @@ FEEDBACK_NOTE = (
     "loudspeaker, 0.8 s of reverberation, cardioid microphones); 0 dB is the loudspeaker's level at 1 m. It compares "
     "settings of a box; a venue rings where its own room says."
 )
-_WIDTH, _HEIGHT, _LEFT, _BOTTOM = 900, 220, 50, 20
+_WIDTH, _HEIGHT, _LEFT, _RIGHT, _BOTTOM = 900, 220, 50, 16, 20  # of a picture, and its margins: labels lie in them
 _TICKS_HZ = (20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 20000)
 
 
@@ -59,7 +59,8 @@ def page(acceptance: Acceptance) -> str:
         if kind == "crosstalk":
             parts.append(_matrix_table(acceptance.crosstalk_db))
     rows = "".join(_verdict_row(v) for v in acceptance.verdicts)
-    parts.append(f"<h2>Limits</h2><table><tr><th>what<th>limit<th>measured<th></tr>{rows}</table></html>\n")
+    head = '<tr><th>what<th>limit<th class="figure">measured<th></tr>'
+    parts.append(f"<h2>Limits</h2><table>{head}{rows}</table></html>\n")
     return "\n".join(parts)
 
 
@@ -72,8 +73,8 @@ def _verdict_row(verdict: Verdict) -> str:
     limit = verdict.limit
     css_class, word = ("passed", "held") if verdict.is_held else ("failed", "broken")
     return (
-        f"<tr><td>{_text(TITLES.get(limit.result, limit.result))}<td>{_text(limit.text())}<td>{verdict.value:.6g}"
-        f'<td class="{css_class}">{word}</tr>'
+        f"<tr><td>{_text(TITLES.get(limit.result, limit.result))}<td>{_text(limit.text())}"
+        f'<td class="figure">{verdict.value:.6g}<td class="{css_class}">{word}</tr>'
     )
 
 
@@ -82,7 +83,7 @@ def _matrix_table(crosstalk_db: NDArray[np.float64]) -> str:
     rows = "".join(
         f"<tr><th>in {ch + 1}{''.join(f'<td>{value:.0f}' for value in row)}</tr>" for ch, row in enumerate(crosstalk_db)
     )
-    return f"<table><tr><th>dB{head}</tr>{rows}</table>"
+    return f'<table class="figures"><tr><th>dB{head}</tr>{rows}</table>'
 
 
 def _curve_svg(freq_hz: NDArray[np.float64], values: NDArray[np.float64], unit: str) -> str:
@@ -91,7 +92,7 @@ def _curve_svg(freq_hz: NDArray[np.float64], values: NDArray[np.float64], unit: 
     low, high = middle - half, middle + half
 
     def x(hz: float) -> float:
-        return _LEFT + (_WIDTH - _LEFT) * float(np.log(hz / 20.0) / np.log(1000.0))
+        return _LEFT + (_WIDTH - _LEFT - _RIGHT) * float(np.log(hz / 20.0) / np.log(1000.0))
 
     def y(value: float) -> float:
         return (_HEIGHT - _BOTTOM) * (high - value) / (high - low)
@@ -105,8 +106,8 @@ def _curve_svg(freq_hz: NDArray[np.float64], values: NDArray[np.float64], unit: 
         for hz in _TICKS_HZ
     )
     marks = "".join(
-        f'<text x="0" y="{y(v) + 3:.0f}">{v:.2f}</text>'
-        f'<line x1="{_LEFT}" x2="{_WIDTH}" y1="{y(v):.1f}" y2="{y(v):.1f}" stroke="#e3e4e0"/>'
+        f'<text x="0" y="{y(v) + 3:.0f}">{round(v, 2) + 0.0:.2f}</text>'
+        f'<line x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y(v):.1f}" y2="{y(v):.1f}" stroke="#e3e4e0"/>'
         for v in np.linspace(low, high, 7)[1:-1]
     )
     label = f'<text x="{_LEFT + 6}" y="12">{unit} over Hz</text>'

@@ -89,12 +89,17 @@ class AudioProbe:
         heard = self._columns(self._heard(signal, LATENCY_ROOM_S), outputs[:n])
         return measure_crosstalk(heard, n, self._rate_hz, latency_frames=latency_frames)
 
-    def dropouts(self, input_ch: int, output: str, *, duration_s: float) -> Dropouts:
-        """Count frames that do not come out once and in order; hours keep no more than seconds."""
+    def dropouts(
+        self, input_ch: int, output: str, *, duration_s: float, left_out_frame: int | None = None
+    ) -> Dropouts:  # fmt: skip
+        """Count frames that do not come out once and in order; hours keep no more than seconds.
+
+        ``left_out_frame`` is not played, the one after it comes in its place: it must be missed.
+        """
         finder = DropoutFinder(where=_way(input_ch, output))
         column = self._port.output_names.index(output)
         starts = range(0, round(duration_s * self._rate_hz), BLOCK_FRAMES)
-        blocks = (self._on(input_ch, coded_frames(start, BLOCK_FRAMES)).astype(np.float32) for start in starts)
+        blocks = (self._on(input_ch, _coded(start, left_out_frame)).astype(np.float32) for start in starts)
         for heard in self._port.stream(blocks):
             finder.feed(heard.sound[:, column])
         return finder.finish(is_to_the_end=True)
@@ -125,6 +130,13 @@ class AudioProbe:
             if output not in self._port.output_names:
                 raise ProbeError(f"no output {output}; the box has {', '.join(self._port.output_names)}")
         return heard[:, [self._port.output_names.index(output) for output in outputs]]
+
+
+def _coded(start: int, left_out: int | None) -> NDArray[np.floating]:
+    """Return the block of the code from frame ``start`` of what is played."""
+    if left_out is None or start + BLOCK_FRAMES <= left_out:
+        return coded_frames(start, BLOCK_FRAMES)
+    return np.delete(coded_frames(start, BLOCK_FRAMES + 1), max(left_out - start, 0))
 
 
 def _way(input_ch: int, output: str) -> str:

@@ -179,6 +179,9 @@ class Box(Protocol):
     def renew(self) -> None:
         """Make it as new, without power: no settings, scenes, recordings; the slot and release it began with."""
 
+    def restore(self) -> bool:
+        """Go back to the moment at which it was first up and as new, where a rig can; return whether it has."""
+
     # --------------------------------------------------------------------------------------------------- power
 
     @property

@@ -84,7 +84,7 @@ class Page:
             inside = [(name, test) for name, test in tests if name.startswith(f"{suite}::")]
             rows = "".join(_row(name, test) for name, test in inside)
             parts.append(f"<h2>{_text(Path(suite).stem.removeprefix('test_').replace('_', ' '))}</h2>")
-            parts.append(f"<table><tr><th>promise<th>outcome<th>s<th>figures</tr>{rows}</table>")
+            parts.append(f"<table><tr><th>promise<th>outcome<th class='figure'>s<th>figures</tr>{rows}</table>")
             parts += [_failure(name, test) for name, test in inside if test["why"] and test["outcome"] != "skipped"]
         # Beside the folders of the rigs: who plants faults checks the bench itself, whatever rig it ran on.
         planted = read_record(self._path.parent.parent / MUTATIONS.name)
@@ -97,7 +97,7 @@ def _row(name: str, test: dict[str, Any]) -> str:
         figures = _text(test["why"])
     return (
         f'<tr><td>{_promise(name)}<td class="{test["outcome"]}">{SENTENCES[test["outcome"]]}'
-        f"<td>{test['seconds']:.1f}<td>{figures}</tr>"
+        f'<td class="figure">{test["seconds"]:.1f}<td>{figures}</tr>'
     )
 
 

@@ -28,6 +28,7 @@ FIXTURES = {
     "load_faults": "others can take the box's processor and memory",
     "disk_faults": "the disk of its data can be full, stuck, damaged",
     "heat_faults": "what its machine says of heat and supply can be set",
+    "clock_faults": "the box's own clock can be set",
     "network_faults": "the network between it and the laptop can be cut and delayed",
 }
 

@@ -28,6 +28,11 @@ def stand_still(box: Box, scene: str, options: str = STILL) -> None:
     """Let the box play ``scene`` from its first frame on; it forgets what it mixed before."""
     box.put(scene.encode(), PATH)
     box.configure(EVENHAND_CONTROL_OPTIONS=f"--scene {PATH} {options}")
+    begin_anew(box)
+
+
+def begin_anew(box: Box) -> None:
+    """Let the mixer forget what it played and start from what is on the disk."""
     box.stop("control")
     box.stop("engine")
     box.run(f"rm -f {SEGMENT}")  # else the next control takes up what the last one left there

@@ -34,7 +34,7 @@ class Strategy:
         return self._bring(self.box.renew)
 
     def _up(self) -> None:
-        if not self.box.is_as_new:
+        if not self.box.is_as_new and not self.box.restore():
             self.box.renew()
         if not self.box.has_power:
             self.box.power_on()

@@ -37,13 +37,17 @@ class Tap:
         return self._port.output_names
 
     def stream(self, blocks: Iterable[NDArray[np.float32]]) -> Iterator[Heard]:
-        """Play ``blocks`` and yield what was heard in the very same frames."""
-        for block in blocks:
-            at = 0
-            for heard in self._port.stream([block]):
-                self._keep(block[at : at + len(heard.sound)], heard.sound)
-                at += len(heard.sound)
-                yield heard
+        """Play ``blocks``, as the one stream that they are, and yield what was heard in the very same frames."""
+        played: deque[NDArray[np.float32]] = deque()
+
+        def noted() -> Iterator[NDArray[np.float32]]:
+            for block in blocks:
+                played.append(block)
+                yield block
+
+        for heard in self._port.stream(noted()):
+            self._keep(_taken(played, len(heard.sound)), heard.sound)
+            yield heard
 
     def last(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Return the end of what was played, (n_frames, n_inputs), and of what was heard, (n_frames, n_outputs)."""
@@ -62,3 +66,15 @@ class Tap:
         self._n_kept += len(heard)
         while self._n_kept - len(self._kept[0][1]) > KEPT_S * self.sample_rate_hz:
             self._n_kept -= len(self._kept.popleft()[1])
+
+
+def _taken(blocks: deque[NDArray[np.float32]], n_frames: int) -> NDArray[np.float32]:
+    """Take the first ``n_frames`` out of ``blocks``."""
+    parts = []
+    while n_frames > 0:
+        block = blocks.popleft()
+        parts.append(block[:n_frames])
+        if len(block) > n_frames:
+            blocks.appendleft(block[n_frames:])
+        n_frames -= len(parts[-1])
+    return np.concatenate(parts)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from board_configs.board import board_names
 from dsp_kernels.contract.generated.contract import CONTRACT_ID
 from hil_tests.board import Box, play
-from hil_tests.scene import STILL, Value, scene_toml, stand_still
+from hil_tests.scene import STILL, Value, begin_anew, scene_toml, stand_still
 
 SETTLE_S = 0.2  # ramps take 50 ms at most
 IMPULSE_LIN = 0.5
@@ -193,7 +193,7 @@ def test_what_was_set_survives_a_dead_control_a_dead_engine_and_a_power_cut(box:
     fader_db = [-3.0 - number for number in range(box.audio.n_inputs)]
     box.put(scene_toml([{"fader.level_db": db, "pan.position": -1.0} for db in fader_db]).encode(), RESTORED)
     box.configure(EVENHAND_CONTROL_OPTIONS=STILL)
-    start_again(box)
+    begin_anew(box)
     assert_faders(box, fader_db, "after the first start")
     box.run(f"rm {LAST}")  # what the disk holds from now on, the next control has written by itself
     for kind in ("control_killed", "engine_killed"):
@@ -205,7 +205,9 @@ def test_what_was_set_survives_a_dead_control_a_dead_engine_and_a_power_cut(box:
     box.power_on()
     box.wait_until_up()
     assert_faders(box, fader_db, "after a power cut")
-    start_again(box)
+    box.power_off()
+    box.power_on()
+    box.wait_until_up()
     assert_faders(box, fader_db, "after a shutdown")
 
 
@@ -214,17 +216,11 @@ def test_what_the_release_before_has_kept_is_how_the_first_start_after_an_update
     """Its file lies where it lay, and has no sum in its first line, as those of older builds."""
     fader_db = [-12.0 + number for number in range(box.audio.n_inputs)]
     box.configure(EVENHAND_CONTROL_OPTIONS=STILL)
-    start_again(box)
+    begin_anew(box)
     box.pass_time(AUTOSAVE_S)  # nothing moves any more: what lies there now stays
     box.put(scene_toml([{"fader.level_db": db, "pan.position": -1.0} for db in fader_db]).encode(), LAST)
-    start_again(box)
+    begin_anew(box)
     assert_faders(box, fader_db, "after the update")
-
-
-def start_again(box: Box) -> None:
-    box.power_off()
-    box.power_on()
-    box.wait_until_up()
 
 
 def assert_faders(box: Box, fader_db: list[float], when: str) -> None:
@@ -248,6 +244,8 @@ def assert_faders(box: Box, fader_db: list[float], when: str) -> None:
 def test_update_is_kept_and_a_step_back_leads_to_the_release_before(box: Box) -> None:
     (before,) = json.loads(box.evenhand("status", "--json"))["boxes"]
     booted = next(slot for slot in before["update"]["slots"] if slot["is_booted"])
+    for service in ("control", "engine"):  # an emulated core has time for them or for a bundle, in minutes
+        box.stop(service)
     box.evenhand("update", str(box.release), "--again", "--yes", timeout_s=3600.0)
     (updated,) = json.loads(box.evenhand("status", "--json"))["boxes"]
     now = next(slot for slot in updated["update"]["slots"] if slot["is_booted"])

@@ -13,7 +13,6 @@ import tempfile
 import time
 from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
 from typing import NoReturn, Self
 
 from board_configs.board import Board, BoardError, load_board
@@ -27,7 +26,8 @@ from hil_tests.tap import Tap
 from .alsa_link import AlsaLink, InterfaceWiring
 from .card_link import ROOT
 from .console import Console
-from .systemd_shell import PLAIN_LINE, SystemdShell
+from .systemd_box import SystemdBox
+from .systemd_shell import PLAIN_LINE
 
 START_S = 180.0  # a card that is slow, and a file system that is looked through
 RELAY_S = 60.0
@@ -36,7 +36,7 @@ OFF_S, MAX_OFF_S = 2.0, 60.0  # until the capacitors are empty
 MAX_CHANNELS = 64
 
 
-class BenchBox:
+class BenchBox(SystemdBox):
     """A ``Box`` of ``hil_tests.board``.
 
     Settings of the rig's table stand, with what they mean, in ``rigs/bench_example.toml``.
@@ -48,6 +48,7 @@ class BenchBox:
     """
 
     def __init__(self, rig: Rig) -> None:
+        super().__init__()
         self.rig = rig
         settings = rig.settings
         try:
@@ -70,8 +71,7 @@ class BenchBox:
                 raise HilError(f'{rig.path.name}: has "{fixture}", so it needs {what}')
         if self._wiring:
             _check_ends(rig, self.board, self._wiring)
-        self._is_touched = self._has_power = False
-        self._shell = SystemdShell(self.run)
+        self._has_power = False
 
     def __enter__(self) -> Self:
         self._stack = ExitStack()
@@ -81,23 +81,15 @@ class BenchBox:
             for command in self._prepare:
                 _said(command, PREPARE_S)
             log = self.folder / "console.log"
-            self._console = self._stack.enter_context(Console(self._port, baud=self._baud, log=log))
+            self._console = self._stack.enter_context(
+                Console(self._port, baud=self._baud, log=log, prompt=self._prompt)
+            )
             self._stack.callback(self.cut_power)
             self._tap = Tap(AlsaLink(self._wiring, self.board.audio.sample_rate_hz)) if self._wiring else None
         except BaseException:
             self._stack.close()
             raise
         return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stack.close()
-
-    @property
-    def is_as_new(self) -> bool:
-        """Whether it has no settings or files of a test. One that merely runs is as new: a start takes long."""
-        return not self._is_touched
 
     def renew(self) -> None:
         """Remove what tests have left, through the shell, and take the power away."""
@@ -109,6 +101,10 @@ class BenchBox:
         if self._tap is not None:
             self._tap.forget()
         self._is_touched = False
+
+    def restore(self) -> bool:
+        """Do nothing: a board has no moments."""
+        return False
 
     # --------------------------------------------------------------------------------------------------- power
 
@@ -141,9 +137,7 @@ class BenchBox:
             self._console.wait_for(self._prompt, timeout_s)
             self.run(PLAIN_LINE)
             self._has_shell = True
-        while not self._shell.are_up():
-            if time.monotonic() > until_s:
-                raise HilError(f"engine or control do not run: {self.log('engine')[-300:]}")
+        self._wait_for_services(until_s)
 
     # --------------------------------------------------------------------------------------------------- shell
 
@@ -151,35 +145,9 @@ class BenchBox:
         """Run a command in the shell on its console."""
         return self._console.run(command, timeout_s)
 
-    def put(self, content: bytes, path: str) -> None:
-        """Write a file through the shell; for what is small."""
-        self._is_touched = True
-        self._shell.put(content, path)
-
-    def get(self, path: str) -> bytes:
-        """Read a file through the shell; for what is small."""
-        return self._shell.get(path)
-
-    def configure(self, **settings: str) -> None:
-        """Set variables on the data partition. It must have power."""
-        self._is_touched = True
-        self._shell.configure(settings)
-
-    def start(self, *services: str) -> None:
-        """Start services, anew what runs."""
-        self._shell.start(services)
-
-    def stop(self, service: str) -> None:
-        """Stop a service."""
-        self._shell.stop(service)
-
     def pass_time(self, seconds: float) -> None:
         """Wait."""
         time.sleep(seconds)
-
-    def log(self, service: str) -> str:
-        """Return what a service has said since this start."""
-        return self._shell.log(service)
 
     # --------------------------------------------------------------------------------------------------- wires
 
@@ -216,11 +184,6 @@ class BenchBox:
     def release(self) -> NoReturn:
         """None: this rig has no bundle of its own."""
         raise NotWiredError(self.rig.name, "update", self.rig.has)
-
-    @property
-    def faults(self) -> SystemdShell:
-        """Those of processes."""
-        return self._shell
 
     def _switch(self, way: str) -> None:
         _said(self._relay[way], RELAY_S)

@@ -25,3 +25,17 @@ def box_of(rig: Rig) -> Box:
     from .bench_box import BenchBox
 
     return BenchBox(rig)
+
+
+def make_ready(rig: Rig) -> None:
+    """Make what a rig's boxes are made of, where it is made from this checkout and takes minutes.
+
+    Raises
+    ------
+    HilError
+        When that fails.
+    """
+    if rig.driver == "qemu":
+        from .qemu_board import QemuBoard
+
+        QemuBoard(rig).find_image()

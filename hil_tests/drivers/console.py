@@ -15,6 +15,14 @@ LOOK_S = 0.02
 LAST_CHARACTERS = 400
 
 
+def printed_by(said: str, end: str, prompt: str) -> str:
+    """Return what a command printed, of all that came until the mark ``end`` behind it.
+
+    Neither what was typed, which a terminal says again, nor the prompt, which a shell that is late says anywhere in it.
+    """
+    return said.replace("\r", "").replace(prompt, "").rpartition(f"{end}:$?:\n")[2]
+
+
 class Console:
     """A port that pyserial opens: a device, or ``socket://host:port`` of a port that labgrid shares.
 
@@ -24,10 +32,12 @@ class Console:
     ----------
     log
         File that keeps all that came.
+    prompt
+        Of its shell.
     """
 
-    def __init__(self, port: str, *, baud: int, log: Path) -> None:
-        self._name, self._baud, self._log = port, baud, log
+    def __init__(self, port: str, *, baud: int, log: Path, prompt: str) -> None:
+        self._name, self._baud, self._log, self._prompt = port, baud, log, prompt
         self.said = ""
         self._mark = 0
         self._n_commands = 0
@@ -77,7 +87,7 @@ class Console:
         end = f"end-{self._n_commands}"
         self.type(f"{command}; echo {end}:$?:\n")
         found = self._match(rf"(?s)(.*?){end}:(\d+):\r?\n", timeout_s)
-        printed = found[1].replace("\r", "").rpartition(f"{end}:$?:\n")[2]  # behind the echo of what was typed
+        printed = printed_by(found[1], end, self._prompt)
         if found[2] != "0":
             raise HilError(f"{command}: status {found[2]}: {printed.strip()[-LAST_CHARACTERS:]}")
         return printed

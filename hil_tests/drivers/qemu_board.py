@@ -7,6 +7,7 @@ whatever waits here reads on.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -15,21 +16,23 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
-from types import TracebackType
-from typing import Any, NoReturn, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 from board_configs.board import BoardError, load_board
-from board_configs.table import Table
 from hil_tests.board import COMMAND_S
-from hil_tests.errors import HilError, NotWiredError
+from hil_tests.errors import HilError
 from hil_tests.rig import Rig
+from hil_tests.tap import Tap
 from host_tools.seeding import MARK, Seed
 
 from .boot_rom import RomError, partition_offset_bytes
-from .qemu_box import PROMPT, BoxError, QemuBox
-from .systemd_shell import PLAIN_LINE, SystemdShell
+from .built_image import built_image
+from .loop_link import LoopLink
+from .qemu_box import CLOCK_WITHOUT_REST, PROMPT, BoxError, Moment, QemuBox
+from .systemd_box import SystemdBox
+from .systemd_shell import PLAIN_LINE
 
 ROOT = Path(__file__).resolve().parents[2]
 TOOLS = ("qemu-system-aarch64", "mcopy", "fdtput", "rauc")
@@ -39,14 +42,17 @@ SELECT_BYTES = 40 << 20  # the partition that the seed lies in
 AGENT_PORT = 4717
 NAME, PAIRING_CODE = "bench", "BNCH-C0DE"
 SLOWER = 20.0  # than a box: how much longer a command may take
+ASKING = ("pair", "status")  # commands that may be given again
+GAVE_UP = re.compile(r"timed out|no answer")  # by this machine's clock, which knows nothing of the box's
+CHANGING = ("update", "rollback", "restore")  # commands of the laptop after which a box is another
 T = TypeVar("T")
 
 
-class QemuBoard:
+class QemuBoard(SystemdBox):
     """A ``Box`` of ``hil_tests.board``.
 
-    Settings of the rig's table: ``board``; ``image``, the folder of a build, and ``keys``, those of its keyring, both
-    from the rig's folder; the variables EVENHAND_IMAGE and EVENHAND_KEYS win.
+    Settings of the rig's table: ``board``; ``images``, the folder of this checkout's images, and ``keys``, that of the
+    bench's own, both from the rig's folder. EVENHAND_IMAGE and EVENHAND_KEYS name an image and keys that win.
 
     Raises
     ------
@@ -55,47 +61,65 @@ class QemuBoard:
     """
 
     def __init__(self, rig: Rig) -> None:
+        super().__init__()
         self.rig = rig
         try:
             self.board = load_board(rig.settings.text("board"))
-            self._image, self._keys = (_folder(rig, key) for key in ("image", "keys"))
+            self._images, self._keys = (
+                (rig.path.parent / rig.settings.text(key)).resolve() for key in ("images", "keys")
+            )
             rig.settings.close()
         except BoardError as error:
             raise HilError(str(error)) from None
-        self._is_touched = self._is_paired = False
-        self._shell = SystemdShell(self.run)
+        self._is_paired = False
+        self._moment: Moment | None = None
 
     def __enter__(self) -> Self:
-        missing = [tool for tool in TOOLS if shutil.which(tool) is None]
-        if missing:
-            raise HilError(f"rig {self.rig.name}: not installed: {', '.join(missing)}")
-        disks = sorted(self._image.glob("*.img"))
-        if not disks:
-            raise HilError(
-                f"{self._image}: no image is there; `evenhand image build --board {self.board.name} --development "
-                "--keyring KEYS/ca.pem` makes one, EVENHAND_IMAGE names another folder"
-            )
-        self._disk = max(disks, key=lambda path: path.stat().st_size)
+        self._image = self.find_image()
+        self._disk = max(self._image.glob("*.img"), key=lambda path: path.stat().st_size)
         self._stack = ExitStack()
         self.folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="evenhand-hil-")))
         self._stack.callback(self.cut_power)
         self._make_card()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stack.close()
+    def find_image(self) -> Path:
+        """Return the image's folder: the one that is named, else that of this checkout, built now where it must be.
 
-    @property
-    def is_as_new(self) -> bool:
-        """Whether it has no settings or files of a test. One that merely runs is as new: a start takes a minute."""
-        return not self._is_touched
+        Raises
+        ------
+        HilError
+            When there is none, or a program is missing.
+        """
+        missing = [tool for tool in TOOLS if shutil.which(tool) is None]
+        if missing:
+            raise HilError(f"rig {self.rig.name}: not installed: {', '.join(missing)}; `.ci/setup image` installs them")
+        named = os.environ.get("EVENHAND_IMAGE")
+        if not named:
+            return built_image(self.board.name, self._images, self._keys, partial(print, flush=True))
+        self._keys = Path(os.environ.get("EVENHAND_KEYS") or self._keys).resolve()
+        if not list(Path(named).glob("*.img")):
+            raise HilError(
+                f"{named}: no image is there; `evenhand image build --board {self.board.name} --development "
+                "--keyring KEYS/ca.pem` makes one, without EVENHAND_IMAGE this checkout's is built"
+            )
+        return Path(named).resolve()
 
     def renew(self) -> None:
         """Give it a new card from the image."""
         self.cut_power()
         self._make_card()
+
+    def restore(self) -> bool:
+        """Go on from the first moment at which it was up, paired and as new."""
+        moment = self._moment
+        if moment is None:
+            return False
+        self._guarded(lambda: self._box.restore(moment))
+        self._start_of_shell = len(self._box.starts)
+        self._tap.forget()
+        self._is_touched = False
+        return True
 
     # --------------------------------------------------------------------------------------------------- power
 
@@ -106,15 +130,12 @@ class QemuBoard:
 
     def power_on(self) -> None:
         """Let its boot loader choose and start."""
-        self._n_said_before = len(self._box.said)
         self._guarded(self._box.power_on)
 
     def power_off(self) -> None:
         """Shut down in order."""
         self._box.type("systemctl poweroff\n")
-        if not self._guarded(lambda: self._box.go_on(lambda: not self._box.is_on, START_S)):
-            raise HilError(f"it does not shut down; it said: {self._box.last_words}")
-        self.cut_power()
+        self._guarded(lambda: self._box.wait_for_power_down(START_S))
 
     def cut_power(self) -> None:
         """Pull the plug."""
@@ -123,13 +144,17 @@ class QemuBoard:
     def wait_until_up(self, timeout_s: float = START_S) -> None:
         """Wait for the shell, for what is mounted after it, and for engine and control."""
         until_s = time.monotonic() + timeout_s
-        if PROMPT not in self._box.said[self._n_said_before :]:
+        if self._start_of_shell != len(self._box.starts):
             self._guarded(lambda: self._box.wait_for(PROMPT, timeout_s))
             self.run(PLAIN_LINE)
+            self._start_of_shell = len(self._box.starts)
         self.run("systemctl start data.mount evenhand-folders.service", timeout_s / SLOWER)
-        while not self._shell.are_up():
-            if time.monotonic() > until_s:
-                raise HilError(f"engine or control do not run: {self.log('engine')[-300:]}")
+        self._wait_for_services(until_s)
+        if self._moment is None and self.is_as_new:
+            self._pair()
+            folder = self.folder / "moment"
+            folder.mkdir()
+            self._moment = self._guarded(lambda: self._box.save(folder))
 
     # --------------------------------------------------------------------------------------------------- shell
 
@@ -137,42 +162,17 @@ class QemuBoard:
         """Run a command in the shell on its serial line."""
         return self._guarded(lambda: self._box.run(command, timeout_s * SLOWER))
 
-    def put(self, content: bytes, path: str) -> None:
-        """Write a file through the shell; for what is small."""
-        self._is_touched = True
-        self._shell.put(content, path)
-
-    def get(self, path: str) -> bytes:
-        """Read a file through the shell; for what is small."""
-        return self._shell.get(path)
-
-    def configure(self, **settings: str) -> None:
-        """Set variables on the data partition, from where they win. It must have power."""
-        self._is_touched = True
-        self._shell.configure(settings)
-
-    def start(self, *services: str) -> None:
-        """Start services, anew what runs."""
-        self._shell.start(services)
-
-    def stop(self, service: str) -> None:
-        """Stop a service."""
-        self._shell.stop(service)
-
     def pass_time(self, seconds: float) -> None:
         """Let the box sleep for so long, by its own clock."""
         self.run(f"sleep {seconds}", COMMAND_S + seconds)
 
-    def log(self, service: str) -> str:
-        """Return what a service has said since this start."""
-        return self._shell.log(service)
-
     # --------------------------------------------------------------------------------------------------- wires
 
     @property
-    def audio(self) -> NoReturn:
-        """Not wired: its card ends inside the guest."""
-        raise NotWiredError(self.rig.name, "audio_loopback", self.rig.has)
+    def audio(self) -> Tap:
+        """Its sound, over the far end of its card."""
+        self.rig.need("audio_loopback")
+        return self._tap
 
     @property
     def serial(self) -> QemuSerial:
@@ -186,9 +186,8 @@ class QemuBoard:
 
     def evenhand(self, *arguments: str, timeout_s: float = COMMAND_S) -> str:
         """Run the laptop's command, paired when it is first needed, while the box goes on through its resets."""
-        if not self._is_paired:
-            self._on_laptop("pair", f"127.0.0.1:{self._port}", "--code", PAIRING_CODE, timeout_s=START_S)
-            self._is_paired = True
+        self._pair()
+        self._is_touched |= arguments[0] in CHANGING
         return self._on_laptop(*arguments, timeout_s=timeout_s * SLOWER)
 
     @cached_property
@@ -203,11 +202,6 @@ class QemuBoard:
         if done.returncode != 0:
             raise HilError(f"no bundle of {self._image}: {done.stderr.strip()[-300:]}")
         return made
-
-    @property
-    def faults(self) -> SystemdShell:
-        """Those of processes."""
-        return self._shell
 
     # -------------------------------------------------------------------------------------------------- inside
 
@@ -227,11 +221,31 @@ class QemuBoard:
         shutil.rmtree(self.folder / "laptop", ignore_errors=True)
         with socket.create_server(("127.0.0.1", 0)) as probe:
             self._port = int(probe.getsockname()[1])
-        self._box = QemuBox(card, self.folder, ports=[(self._port, AGENT_PORT)])
+        self._box = QemuBox(card, self.folder, ports=[(self._port, AGENT_PORT)], clock=CLOCK_WITHOUT_REST)
+        self._tap = Tap(LoopLink(self.board, self.run))
+        shutil.rmtree(self.folder / "moment", ignore_errors=True)
+        self._moment = None
         self._is_touched = self._is_paired = False
-        self._n_said_before = 0
+        self._start_of_shell = 0  # how many starts it had when its shell was there
+
+    def _pair(self) -> None:
+        if not self._is_paired:
+            self._on_laptop("pair", f"127.0.0.1:{self._port}", "--code", PAIRING_CODE, timeout_s=START_S)
+            self._is_paired = True
 
     def _on_laptop(self, *words: str, timeout_s: float) -> str:
+        """Run a command while the box goes on; one that only asks, again where it did not wait for the answer."""
+        until_s = time.monotonic() + timeout_s
+        while True:
+            status, said, complaint = self._tried_on_laptop(*words, timeout_s=until_s - time.monotonic())
+            if status == 0:
+                return said
+            if status is None or words[0] not in ASKING or not GAVE_UP.search(complaint):
+                how = f"no end within {timeout_s:.0f} s" if status is None else f"status {status}"
+                raise HilError(f"evenhand {words[0]}: {how}: {complaint[-400:]}")
+
+    def _tried_on_laptop(self, *words: str, timeout_s: float) -> tuple[int | None, str, str]:
+        """Return how a command ended, None where it did not, and what it said."""
         environment = {**os.environ, "EVENHAND_CONFIG": str(self.folder / "laptop")}
         with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
             process = subprocess.Popen(
@@ -244,10 +258,7 @@ class QemuBoard:
                 process.kill()
                 process.wait()
             out.seek(0), err.seek(0)
-            if not is_over or process.returncode != 0:
-                how = f"status {process.returncode}" if is_over else f"no end within {timeout_s:.0f} s"
-                raise HilError(f"evenhand {words[0]}: {how}: {err.read().strip()[-400:]}")
-            return out.read()
+            return process.returncode if is_over else None, out.read(), err.read().strip()
 
     def _guarded(self, act: Callable[[], T]) -> T:
         try:
@@ -269,9 +280,3 @@ class QemuSerial:
     def type(self, text: str) -> None:
         """Type on it."""
         self._box.type(text)
-
-
-def _folder(rig: Rig, key: str) -> Path:
-    settings: Table = rig.settings
-    named = settings.text(key)
-    return Path(os.environ.get(f"EVENHAND_{key.upper()}") or rig.path.parent / named).resolve()

@@ -15,11 +15,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from .boot_rom import NVRAM_BYTES, RomError, Start, start
+from .console import printed_by
+from .monitor import Monitor, MonitorError
 
 MEMORY_MIB = 1024
 PROMPT = "root@evenhand:~# "
@@ -27,10 +30,23 @@ CHUNK_BYTES = 65536
 MACHINE = ("-M", "virt", "-cpu", "cortex-a72", "-smp", "1", "-m", str(MEMORY_MIB))
 # Time is counted in instructions: a busy host makes the box slow, and does not cost it periods.
 CLOCK = ("-accel", "tcg", "-icount", "shift=0,sleep=on")
+# Nor does one that is idle wait: what is due next comes at once, and nothing depends on the wall clock.
+CLOCK_WITHOUT_REST = ("-accel", "tcg", "-icount", "shift=0,sleep=off")
+# What the box wrote lies in this machine's memory, which outlives an emulator that is killed. Nobody waits for this
+# machine's disk: the clock of the box would run on meanwhile.
+DISK = "format=raw,cache=unsafe"
 
 
 class BoxError(Exception):
     """The box did not do what was waited for; its last words are in the message."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Moment:
+    """A box as it was: a folder with its memory and its disk, and the start that it came from."""
+
+    folder: Path
+    start: Start
 
 
 class QemuBox:
@@ -46,17 +62,22 @@ class QemuBox:
         What of the box's network is reached from here: (port here, port there).
     cable
         Terminal of this machine that the box's second serial port hangs on, which ``evenhand --serial`` talks to.
+    clock
+        What its time is: ``CLOCK`` or ``CLOCK_WITHOUT_REST``.
     """
 
     def __init__(
-        self, disk: Path, work: Path, *, ports: Sequence[tuple[int, int]] = (), cable: Path | None = None
-    ) -> None:
+        self, disk: Path, work: Path, *, ports: Sequence[tuple[int, int]] = (), cable: Path | None = None,
+        clock: Sequence[str] = CLOCK,
+    ) -> None:  # fmt: skip
         self.disk, self._work, self._ports, self._cable = disk, work, tuple(ports), cable
+        self._clock = tuple(clock)
         self._nvram = work / "nvram"
         self.log = work / "line.log"  # all that came over the serial line, as it comes
         self._nvram.write_bytes(bytes(NVRAM_BYTES))
         self._process: subprocess.Popen[bytes] | None = None
         self._line: socket.socket | None = None
+        self._monitor: Monitor | None = None
         self.said = ""  # all that came over the serial line
         self.starts: list[Start] = []
         self._mark = 0  # how far it was waited for
@@ -95,18 +116,19 @@ class QemuBox:
         BoxError
             When it does not.
         """
-        until_s = time.monotonic() + timeout_s
-        assert self._process is not None
-        while self._process.poll() is None:
-            if time.monotonic() > until_s:
-                raise BoxError(f"no reset within {timeout_s:.0f} s; it said: {self.last_words}")
-            self._take(0.2)
-        self._take(0.0)
-        if self._process.returncode != 0:
-            assert self._process.stderr is not None
-            raise BoxError(f"the emulator failed: {self._process.stderr.read().decode(errors='replace')[:300]}")
-        self._stop()
+        self._wait_until_it_ends("reset", timeout_s)
         return self._launch()
+
+    def wait_for_power_down(self, timeout_s: float) -> None:
+        """Wait until the box shuts down by itself; it has no power then.
+
+        Raises
+        ------
+        BoxError
+            When it does not.
+        """
+        self._wait_until_it_ends("shutdown", timeout_s)
+        self.cut_power()
 
     @property
     def is_on(self) -> bool:
@@ -159,7 +181,7 @@ class QemuBox:
         name = f"end-{self._n_commands}"
         self.type(f"{command}; echo {name}:$?:\n")
         done = self.wait_for(rf"(?s)(.*?){name}:(\d+):\r?\n", timeout_s)
-        printed = done[1].replace("\r", "").rpartition(f"{name}:$?:\n")[2]
+        printed = printed_by(done[1], name, PROMPT)
         if done[2] != "0":
             raise BoxError(f"{command}: status {done[2]}: {printed.strip()[-300:]}")
         return printed
@@ -191,29 +213,84 @@ class QemuBox:
         """The end of what it said."""
         return self.said[-400:]
 
+    def save(self, folder: Path) -> Moment:
+        """Keep this moment in a folder: memory, devices, disk. The box stands still meanwhile.
+
+        Raises
+        ------
+        BoxError
+            When the emulator does not.
+        """
+        assert self._monitor is not None
+        try:
+            self._monitor.ask("stop")
+            _copy(self.disk, folder / "disk")
+            _copy(self._nvram, folder / "nvram")
+            self._monitor.save(folder / "machine")
+            self._monitor.ask("cont")
+        except MonitorError as error:
+            raise BoxError(f"the emulator cannot be saved: {error}") from None
+        return Moment(folder=folder, start=self.starts[-1])
+
+    def restore(self, moment: Moment) -> None:
+        """Go on from a moment that was saved. Connections from then are gone, those of the box do not know.
+
+        Raises
+        ------
+        BoxError
+            When the emulator does not.
+        """
+        self._stop()
+        _copy(moment.folder / "disk", self.disk)
+        _copy(moment.folder / "nvram", self._nvram)
+        self._begin(moment.start, "-incoming", f"exec:cat '{moment.folder / 'machine'}'")
+        assert self._monitor is not None
+        try:
+            self._monitor.go_on_from_saved()
+        except MonitorError as error:
+            raise BoxError(f"the emulator cannot go on: {error}; {self._complaint()}") from None
+
+    def _wait_until_it_ends(self, what: str, timeout_s: float) -> None:
+        until_s = time.monotonic() + timeout_s
+        assert self._process is not None
+        while self._process.poll() is None:
+            if time.monotonic() > until_s:
+                raise BoxError(f"no {what} within {timeout_s:.0f} s; it said: {self.last_words}")
+            self._take(0.2)
+        self._take(0.0)
+        if self._process.returncode != 0:
+            raise BoxError(f"the emulator failed: {self._complaint()}")
+        self._stop()
+
     def _launch(self) -> Start:
         chosen = start(self.disk, self._nvram, self._work)
+        self._mark = len(self.said)  # what was said before is over
+        self._begin(chosen)
+        return chosen
+
+    def _begin(self, chosen: Start, *words: str) -> None:
         self.starts.append(chosen)
         self._start_mark = len(self.said)
-        ours, theirs = socket.socketpair()
-        with theirs:
+        (line, their_line), (monitor, their_monitor) = socket.socketpair(), socket.socketpair()
+        with their_line, their_monitor:
             self._process = subprocess.Popen(
-                [*self._command(chosen), "-chardev", f"socket,id=line,fd={theirs.fileno()}", "-serial", "chardev:line"],
-                pass_fds=(theirs.fileno(),), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
+                [*self._command(chosen), "-chardev", f"socket,id=line,fd={their_line.fileno()}", "-serial",
+                 "chardev:line", "-chardev", f"socket,id=monitor,fd={their_monitor.fileno()}", "-mon",
+                 "chardev=monitor,mode=control", *words],
+                pass_fds=(their_line.fileno(), their_monitor.fileno()), stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
             )  # fmt: skip
-        self._line = ours
-        return chosen
+        self._line, self._monitor = line, Monitor(monitor)
 
     def _command(self, chosen: Start) -> list[str]:
         tree = self._device_tree(chosen)
         forwarded = "".join(f",hostfwd=tcp:127.0.0.1:{here}-:{there}" for here, there in self._ports)
         return [
-            "qemu-system-aarch64", *MACHINE, *CLOCK, "-nodefaults", "-display", "none", "-no-reboot", "-dtb", str(tree),
-            "-kernel", str(chosen.kernel), "-initrd", str(chosen.first_root), "-append", chosen.command_line,
-            "-drive", f"if=none,id=card,file={self.disk},format=raw,cache=writeback",
+            "qemu-system-aarch64", *MACHINE, *self._clock, "-nodefaults", "-display", "none", "-no-reboot",
+            "-dtb", str(tree), "-kernel", str(chosen.kernel), "-initrd", str(chosen.first_root), "-append",
+            chosen.command_line, "-drive", f"if=none,id=card,file={self.disk},{DISK}",
             "-device", "virtio-blk-pci,drive=card",
-            "-drive", f"if=none,id=nvram,file={self._nvram},format=raw,cache=writethrough",
+            "-drive", f"if=none,id=nvram,file={self._nvram},{DISK}",
             "-device", "virtio-blk-pci,drive=nvram,serial=nvram",
             "-netdev", f"user,id=net{forwarded}", "-device", "virtio-net-pci,netdev=net", "-device", "virtio-rng-pci",
             "-device", "i6300esb", "-action", "watchdog=reset", *self._cable_end(),
@@ -262,9 +339,21 @@ class QemuBox:
             if self._process.stderr is not None:
                 self._process.stderr.close()
             self._process = None
-        if self._line is not None:
-            self._line.close()
-            self._line = None
+        for end in (self._line, self._monitor):
+            if end is not None:
+                end.close()
+        self._line = self._monitor = None
+
+    def _complaint(self) -> str:
+        """Return what an emulator that is going down says of that."""
+        assert self._process is not None
+        assert self._process.stderr is not None
+        self._process.kill()
+        return self._process.stderr.read().decode(errors="replace")[:300]
+
+
+def _copy(source: Path, target: Path) -> None:
+    subprocess.run(["cp", "--sparse=always", "--reflink=auto", str(source), str(target)], check=True)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -277,7 +366,7 @@ def main(argv: list[str] | None = None) -> int:
         disk = options.disk
         if not options.write:
             disk = Path(name, "card.img")
-            subprocess.run(["cp", "--sparse=always", "--reflink=auto", str(options.disk), str(disk)], check=True)
+            _copy(options.disk, disk)
         try:
             with QemuBox(disk, Path(name)) as box:
                 box.power_on()

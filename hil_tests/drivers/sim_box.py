@@ -99,6 +99,10 @@ class SimBox:
         self._tap.forget()
         self._furnish()
 
+    def restore(self) -> bool:
+        """Do nothing: a start takes no second."""
+        return False
+
     # --------------------------------------------------------------------------------------------------- power
 
     @property

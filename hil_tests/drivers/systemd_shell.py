@@ -16,11 +16,12 @@ PLAIN_LINE = "set +o emacs +o vi"  # else bash redraws a line that is longer tha
 START_S = 90.0  # for services
 COMMAND_S = 30.0
 SIGNALS = {"killed": signal.SIGKILL, "stopped": signal.SIGSTOP}
+CLOCK_JUMP = "clock_jump_s"  # the clock is so many seconds ahead
 OWN = ("state", "scenes", "recordings", "restored", "house", "venue")  # folders of /data/evenhand
 
 
 class SystemdShell:
-    """The shell of a box, and its ``Faults``: those of processes.
+    """The shell of a box, and its ``Faults``: those of processes, and ``clock_jump_s``, a clock that is set.
 
     Parameters
     ----------
@@ -28,11 +29,12 @@ class SystemdShell:
         Runs a command within so many seconds and returns what it printed, or raises HilError.
     """
 
-    kinds = tuple(f"{name}_{way}" for name in ("engine", "control", "recorder") for way in SIGNALS)
+    kinds = (*(f"{name}_{way}" for name in ("engine", "control", "recorder") for way in SIGNALS), CLOCK_JUMP)
     lacking: Mapping[str, str] = {"brown_out": "a shell has no power: cut_power and power_on of the box do it"}
 
     def __init__(self, run: Callable[[str, float], str]) -> None:
         self._run = run
+        self._ahead_s = 0
 
     def put(self, content: bytes, path: str) -> None:
         """Write a file, whole or not at all; for what is small."""
@@ -81,9 +83,18 @@ class SystemdShell:
         name, _, way = kind.rpartition("_")
         if kind not in self.kinds:
             raise HilError(f"this rig cannot {kind!r}; it can {', '.join(self.kinds)}")
+        if kind == CLOCK_JUMP:
+            self._set_clock(int(amount))
+            return
         self._run(f"systemctl kill -s {SIGNALS[way].name} evenhand-{name}", COMMAND_S)
 
     def end(self, kind: str) -> None:
         """Put it right again."""
+        if kind == CLOCK_JUMP:
+            self._set_clock(-self._ahead_s)
         if kind.endswith("_stopped"):
             self._run(f"systemctl kill -s SIGCONT evenhand-{kind.removesuffix('_stopped')}", COMMAND_S)
+
+    def _set_clock(self, ahead_s: int) -> None:
+        self._run(f"date -s @$(($(date +%s) + {ahead_s}))", COMMAND_S)
+        self._ahead_s += ahead_s

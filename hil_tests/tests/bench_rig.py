@@ -31,6 +31,10 @@ echo "$*" >>"$FOLDER/systemctl.log"
 [ "$1" = is-active ] && printf 'active\\nactive\\n'
 exit 0
 """
+DATE = """#!/bin/sh
+[ "$1" = -s ] || exec /usr/bin/date "$@"
+echo "$*" >>"$FOLDER/date.log"
+"""
 
 
 class Bench:
@@ -43,6 +47,7 @@ class Bench:
         self._cable = Cable(folder / "cable")
         self._program("commands/systemctl", SYSTEMCTL)
         self._program("commands/journalctl", '#!/bin/sh\necho "said by $9"\n')
+        self._program("commands/date", DATE)
         self._program("relay", RELAY.format(folder=folder, python=sys.executable, port=self._cable.ends["box"]))
         self.rig_path = folder / "my_bench.toml"
         self.rig_path.write_text(self.rig_text())

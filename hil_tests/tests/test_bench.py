@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,8 +15,10 @@ from numpy.typing import NDArray
 from hil_tests.board import Box, play
 from hil_tests.drivers.alsa_link import CLICK_FRAMES, AlsaLink, InterfaceWiring
 from hil_tests.drivers.choice import box_of
+from hil_tests.drivers.console import printed_by
 from hil_tests.errors import HilError
 from hil_tests.rig import load_rig
+from hil_tests.tap import Tap
 
 from .bench_rig import RATE_HZ, Bench, Interface
 
@@ -60,9 +63,27 @@ def test_board_is_switched_asked_and_shut_down_by_its_wires(bench: Bench) -> Non
         assert bench.log("systemctl")[-1] == "restart evenhand-engine evenhand-control"
         box.faults.begin("control_killed")
         assert bench.log("systemctl")[-1] == "kill -s SIGKILL evenhand-control"
+        box.faults.begin("clock_jump_s", 3600)
+        box.faults.end("clock_jump_s")
+        forth, back = (int(words.removeprefix("-s @")) for words in bench.log("date"))
+        assert 3590 <= forth - time.time() <= 3600
+        assert -3610 <= back - time.time() <= -3600, "as if the clock had been set"
         box.power_off()
         assert bench.log("relay") == ["off", "on", "off"]
     assert bench.log("relay")[-1] == "off"
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "uname; echo end-7:$?:\r\nLinux\r\n",
+        "uname; echo end-7:$?:\r\nroot@evenhand:~# Linux\r\n",
+        "unroot@evenhand:~# ame; echo end-7:$?:\r\nLinux\r\n",
+        "root@evenhand:~# uname; echo end-7:$?root@evenhand:~# :\r\nLinux\r\n",
+    ],
+)
+def test_what_a_command_printed_is_told_from_its_echo_and_from_a_prompt_that_comes_late(said: str) -> None:
+    assert printed_by(said, "end-7", "root@evenhand:~# ") == "Linux\n"
 
 
 def test_board_is_as_new_again_after_a_test_that_changed_it(bench: Bench) -> None:
@@ -136,6 +157,23 @@ def test_sound_over_cables_comes_back_in_its_own_frame_and_channel(
     assert not heard.sound[len(sound) :].any()
     assert (heard.first_frame, again.first_frame) == (0, len(sound) + 100)
     assert np.abs(again.sound - sound[:4800]).max() <= 2 * CODE_LIN
+
+
+@needs_alsa_utils
+def test_stream_of_many_blocks_is_one_recording_also_through_the_tap(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ALSA_CONFIG_PATH", str(tmp_path / "asound.conf"))
+    sound = noise(CLICK_FRAMES, seed=4)
+    with Interface(tmp_path, CABLES) as interface:
+        port = Tap(AlsaLink(WIRING, RATE_HZ))
+        pieces = [part.sound for part in port.stream(np.split(sound, 10))]
+        n_opens = interface.ask(do="report")["card"]["playback"]["n_opens"]
+    assert n_opens == 1
+    assert np.abs(np.concatenate(pieces) - sound).max() <= 2 * CODE_LIN
+    played, heard = port.last()
+    assert np.array_equal(played, sound)
+    assert np.array_equal(heard, np.concatenate(pieces))
 
 
 @needs_alsa_utils
