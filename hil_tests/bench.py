@@ -6,6 +6,7 @@ import hashlib
 import re
 import socket
 import subprocess
+import time
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -14,7 +15,7 @@ from host_tools.seeding import MARK, Seed
 from host_tools.tests.cable import Cable
 
 from .drivers.boot_rom import chosen_partition, read_file
-from .drivers.qemu_box import BoxError, QemuBox
+from .drivers.qemu_box import PROMPT, BoxError, QemuBox
 from .laptop import Laptop
 from .partitions import Extent, extents
 from .releases import Releases
@@ -39,6 +40,7 @@ class Bench:
     def __init__(self, releases: Releases, work: Path) -> None:
         self.releases, self._work = releases, work
         self._n_cards = 0
+        self._began_s = time.monotonic()
         self._box: QemuBox | None = None
         self.laptop = Laptop(work / "laptop-0")
         self.cable = Cable(work / "cable")
@@ -53,6 +55,10 @@ class Bench:
         if self._box is not None:
             self._box.cut_power()
         self.cable.__exit__(kind, error, trace)
+
+    def note(self, text: str) -> None:
+        """Say what is seen, with how long ago the bench was set up."""
+        print(f"[{time.monotonic() - self._began_s:6.0f} s] {text}", flush=True)
 
     @property
     def box(self) -> QemuBox:
@@ -93,7 +99,15 @@ class Bench:
         self._box = QemuBox(card, work, ports=[(port, AGENT_PORT)], cable=self.cable.ends["box"])
         self.laptop = Laptop(self._work / f"laptop-{self._n_cards}")
         self._box.power_on()
+        on_s = time.monotonic()
+        self._box.wait_for(PROMPT, START_S)
+        prompt_s = time.monotonic() - on_s
+        uptime = self._box.run("cut -d' ' -f1 /proc/uptime", START_S).strip()
         self.await_health()
+        self.note(
+            f"first start: shell after {prompt_s:.0f} s here and {uptime} s of the box, "
+            f"health after {time.monotonic() - on_s:.0f} s here"
+        )
         self._box.run("printf '{}' >{}".format(SETTINGS.replace("\n", "\\n"), SETTINGS_FILE), START_S)
         self._box.run(LENIENT, START_S)
         paired = self.laptop.run(self._box, "pair", f"127.0.0.1:{port}", "--code", CODE, "--name", "laptop")

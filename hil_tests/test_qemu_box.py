@@ -1,7 +1,8 @@
 """An emulated box from its image: it starts, is updated, refuses what it must, and outlives bad updates and power cuts.
 
 ``EVENHAND_IMAGE`` names a folder that ``evenhand image build --board qemu_arm64 --development`` made, and
-``EVENHAND_KEYS`` the keys of its keyring. Tests share a box where the one before left it well; minutes each.
+``EVENHAND_KEYS`` the keys of its keyring. Tests share a box where the one before left it well; minutes each. With
+``-s`` they say what they see: how long a start took, why a bundle was refused, when the power was cut.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import re
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from itertools import chain, combinations
+from itertools import chain, combinations, pairwise
 from pathlib import Path
 
 import pytest
@@ -22,8 +23,9 @@ from host_tools.errors import RefusedError
 from host_tools.keys import KeyFolder
 from host_tools.sending import send_bundle
 
-from .bench import MORE_BYTES, Bench
+from .bench import MORE_BYTES, NAME, Bench
 from .drivers.boot_rom import RomError
+from .laptop import Job
 from .partitions import extents
 from .releases import Releases, damaged
 
@@ -34,6 +36,13 @@ SECTOR_BYTES = 512
 CABLE_BYTES, MIN_CABLE_BYTES = 6 << 20, 1 << 20  # of 130 MB: an emulated core carries some 50 kB/s in Python
 PATIENCE_S = 1800.0  # of a busy machine
 PARTITION = {"a": 2, "b": 3}
+CUT_SEED = 20261126
+# The parts of an update, each with what the laptop says when it begins, in their order.
+PARTS = {
+    "upload": f"{NAME}: send: ",
+    "install": f"{NAME}: signature, board, version and content",
+    "first start": f"{NAME}: restarts",
+}
 TOOLS = ("qemu-system-aarch64", "mcopy", "fdtput", "rauc", "mksquashfs", "unsquashfs")
 APP = "opt/evenhand/firmware"
 MODEL = f"{APP}/inference/pretrained/evenhand.bundle"
@@ -67,6 +76,7 @@ def test_box_starts_mixes_and_finds_itself_good(bench: Bench) -> None:
     size_kib = int(box.run("df --output=size /data | tail -1", PATIENCE_S))
     assert size_kib * 1024 > MORE_BYTES  # it has grown
     assert box.run("touch /usr/x 2>&1; mount | grep -c ' on / type overlay'", PATIENCE_S).strip() == "1"
+    bench.note("systemd: " + box.run("systemd-analyze | head -1", PATIENCE_S).strip())
     checkup = bench.laptop.run(box, "doctor")
     assert "engine" in checkup.said, checkup.said
 
@@ -129,8 +139,9 @@ def test_bundle_that_is_not_right_is_refused_with_its_reason_and_nothing_changes
     taken = _as_it_is(bundle)
     with bench.laptop.device() as device:  # whatever a laptop knows
         send_bundle(device, taken, taken.sha256(), lambda *_: None)
-        with pytest.raises(RefusedError, match=said_there):
+        with pytest.raises(RefusedError, match=said_there) as refused:
             device.post("verify")
+    bench.note(f"laptop: {typed.said.strip().splitlines()[-1]}; box: {refused.value}")
 
     after = bench.laptop.status(bench.box)
     assert after["update"]["slots"] == before["update"]["slots"]
@@ -293,26 +304,48 @@ def test_power_cut_at_any_moment_of_an_update_leaves_a_box_that_starts_and_takes
     release = bench.releases.whole(f"{bench.releases.version}.post3", is_slim=True)
     words = ("update", release, "--yes", "--again")
     bench.hush()
-    began_s = time.monotonic()
-    outcome = laptop.run(box, *words)
-    whole_s = time.monotonic() - began_s
-    assert outcome.status == 0, outcome.said
+    job = laptop.begin(*words)
+    began_s = [_begin_of_part(bench, job, part) for part in PARTS]
+    assert box.go_on(lambda: job.is_over, PATIENCE_S), job.said
+    assert job.stop().status == 0, job.said
+    lasts_s = dict(zip(PARTS, (b - a for a, b in pairwise([*began_s, time.monotonic()])), strict=True))
+    bench.note(f"seed {CUT_SEED}; uncut: {', '.join(f'{part} {s:.0f} s' for part, s in lasts_s.items())}")
 
-    rng = random.Random(20261126)
+    rng = random.Random(CUT_SEED)
     for n in range(N_POWER_CUTS):
-        after_s = rng.uniform(0.0, whole_s)
+        part = list(PARTS)[n % len(PARTS)]
+        after_s = rng.uniform(0.0, lasts_s[part])
         bench.hush()
+        if part == "upload":  # from its first byte on
+            with laptop.device() as device:
+                device.send("DELETE", "upload")
         job = laptop.begin(*words)
+        _begin_of_part(bench, job, part)
         box.go_on(lambda job=job: job.is_over, after_s)  # type: ignore[misc]
         box.cut_power()
-        where = f"cut {n + 1}, {after_s:.0f} s after the start: {job.stop().said.strip()[-200:]}"
-        print(where, flush=True)
+        is_over = "over" if job.is_over else "not over"
+        where = f"cut {n + 1}, {after_s:.1f} s into the {part}: {last_line(job.stop().said)}; {is_over}"
         committed = bench.committed()
         assert box.power_on().partition == committed, where
         told = bench.settled()
+        bench.note(f"{where}; slot {'ab'[committed - 2]} came up, {bench.await_health()}")
         booted = next(slot for slot in told["update"]["slots"] if slot["is_booted"])
         assert (PARTITION[booted["bootname"]], booted["is_good"]) == (committed, True), where
         assert told["engine"]["state"] == "running", where
         assert bench.keepsakes() == keepsakes, where
+    bench.hush()
     outcome = laptop.run(box, *words)
     assert outcome.status == 0, outcome.said
+
+
+def _begin_of_part(bench: Bench, job: Job, part: str) -> float:
+    """Let the box go on until a part of the update begins, and return when."""
+    reached = re.compile(PARTS[part])
+    bench.box.go_on(lambda: job.is_over or reached.search(job.said) is not None, PATIENCE_S)
+    assert reached.search(job.said), job.said
+    return time.monotonic()
+
+
+def last_line(said: str) -> str:
+    """Return the last thing that a command said, a progress bar's last state too."""
+    return (said.replace("\r", "\n").strip() or "nothing").splitlines()[-1].strip()[:120]
