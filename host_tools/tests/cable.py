@@ -33,7 +33,7 @@ class Cable:
         self.ends = {name: folder / name for name in ("laptop", "box")}
         self._flips, self._bytes_s, self._rng = flips, bytes_s, random.Random(seed)
         self._masters: dict[str, int] = {}
-        self._lock = threading.Lock()
+        self._locks = {"laptop": threading.Lock(), "box": threading.Lock()}  # one side that takes nothing stops one way
         self._is_over = threading.Event()
         self.n_bytes = {"laptop": 0, "box": 0}  # that came from there
         self._threads = [
@@ -57,7 +57,7 @@ class Cable:
 
     def plug(self) -> None:
         """Put it in: both ends appear."""
-        with self._lock:
+        with self._locks["laptop"], self._locks["box"]:
             for name, link in self.ends.items():
                 master, slave = pty.openpty()
                 tty.setraw(slave)
@@ -67,7 +67,7 @@ class Cable:
 
     def pull(self) -> None:
         """Pull it: both ends are gone, and what was on its way."""
-        with self._lock:
+        with self._locks["laptop"], self._locks["box"]:
             for name, link in self.ends.items():
                 link.unlink(missing_ok=True)
                 with suppress(KeyError):
@@ -75,7 +75,7 @@ class Cable:
 
     def _carry(self, source: str, target: str) -> None:
         while not self._is_over.is_set():
-            with self._lock:
+            with self._locks[source]:
                 data = self._read(source)
                 if data:
                     self.n_bytes[source] += len(data)
