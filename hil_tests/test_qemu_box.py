@@ -1,8 +1,9 @@
 """An emulated box from its image: it starts, is updated, refuses what it must, and outlives bad updates and power cuts.
 
 ``EVENHAND_IMAGE`` names a folder that ``evenhand image build --board qemu_arm64 --development`` made, and
-``EVENHAND_KEYS`` the keys of its keyring. Tests share a box where the one before left it well; minutes each. With
-``-s`` they say what they see: how long a start took, why a bundle was refused, when the power was cut.
+``EVENHAND_KEYS`` the keys of its keyring; whole releases are kept where ``EVENHAND_RELEASES`` says. Tests share a box
+where the one before left it well; minutes each. With ``-s`` they say what they see: how long a start took, why a
+bundle was refused, when the power was cut.
 """
 
 from __future__ import annotations
@@ -54,7 +55,8 @@ def releases(tmp_path_factory: pytest.TempPathFactory) -> Releases:
     missing = [tool for tool in TOOLS if shutil.which(tool) is None]
     if not image or not keys or missing:
         pytest.skip(f"needs EVENHAND_IMAGE and EVENHAND_KEYS; and of tools {missing or 'nothing more'}")
-    return Releases(Path(image), Path(keys), tmp_path_factory.mktemp("releases"))
+    kept = os.environ.get("EVENHAND_RELEASES")
+    return Releases(Path(image), Path(keys), Path(kept) if kept else tmp_path_factory.mktemp("releases"))
 
 
 @pytest.fixture(scope="module")

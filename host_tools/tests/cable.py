@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Self
 
 READ_BYTES = 4096
+LOOK_S, MAX_LOOK_S = 0.002, 0.02  # between looks at an end; longer while nothing comes
 
 
 class Cable:
@@ -74,6 +75,7 @@ class Cable:
                     os.close(self._masters.pop(name))
 
     def _carry(self, source: str, target: str) -> None:
+        look_s = LOOK_S
         while not self._is_over.is_set():
             with self._locks[source]:
                 data = self._read(source)
@@ -81,8 +83,9 @@ class Cable:
                     self.n_bytes[source] += len(data)
                     with suppress(OSError, KeyError):
                         os.write(self._masters[target], self._worn(data))
+            look_s = LOOK_S if data else min(MAX_LOOK_S, 1.2 * look_s)
             if not data:
-                time.sleep(0.002)
+                time.sleep(look_s)
             elif self._bytes_s:
                 time.sleep(len(data) / self._bytes_s)
 
