@@ -35,7 +35,8 @@ pytestmark = pytest.mark.soak
 N_POWER_CUTS = int(os.environ.get("EVENHAND_POWER_CUTS", "20"))
 SECTOR_BYTES = 512
 CABLE_BYTES, MIN_CABLE_BYTES = 6 << 20, 1 << 20  # of 130 MB: an emulated core carries some 50 kB/s in Python
-PATIENCE_S = 1800.0  # of a busy machine
+PATIENCE_S = 3600.0  # of a busy machine
+PATIENTLY = ("--yes", "--patience", f"{PATIENCE_S:.0f}")
 PARTITION = {"a": 2, "b": 3}
 CUT_SEED = 20261126
 # The parts of an update, each with what the laptop says when it begins, in their order.
@@ -135,7 +136,7 @@ def test_bundle_that_is_not_right_is_refused_with_its_reason_and_nothing_changes
     said_here, said_there = REFUSED[make]
     bench.hush()
 
-    typed = bench.laptop.run(bench.box, "update", bundle, "--yes")
+    typed = bench.laptop.run(bench.box, "update", bundle, *PATIENTLY)
     assert typed.status == 1
     assert re.search(said_here, typed.said), typed.said
     taken = _as_it_is(bundle)
@@ -194,9 +195,9 @@ def test_release_that_is_not_well_is_left_without_a_hand_and_settings_are_intact
     old = bench.committed()
     n_starts = len(box.starts)
     bench.hush()
-    outcome = bench.laptop.run(box, "update", make(bench.releases), "--yes")
+    outcome = bench.laptop.run(box, "update", make(bench.releases), *PATIENTLY)
     assert outcome.status == 1, outcome.said
-    assert re.search("by itself|not back and well", outcome.said), outcome.said  # the latter on a slow machine
+    assert "by itself" in outcome.said, outcome.said
     assert box.go_on(lambda: len(box.starts) >= n_starts + 2, PATIENCE_S), box.last_words
     tried, back = box.starts[n_starts:]
     assert (tried.partition, tried.is_tryboot) == ({2: 3, 3: 2}[old], True)
@@ -229,7 +230,7 @@ def test_update_goes_on_over_a_cable_when_the_network_is_gone_and_is_committed(b
     with bench.laptop.device() as device, pytest.raises(NetworkGoneError):
         send_bundle(device, release, release.sha256(), on_step)
     carried_bytes, cable = bench.cable.n_bytes["laptop"], bench.cable.ends["laptop"]
-    outcome = bench.laptop.run(box, "update", release.path, "--yes", "--serial", cable)
+    outcome = bench.laptop.run(box, "update", release.path, *PATIENTLY, "--serial", cable)
     assert outcome.status == 0, outcome.said
     assert "went on from" in outcome.said
     assert bench.cable.n_bytes["laptop"] - carried_bytes > MIN_CABLE_BYTES
@@ -249,7 +250,7 @@ def test_update_is_tried_committed_keeps_the_settings_and_can_be_taken_back(benc
     release = read_bundle(bench.releases.whole(f"{bench.releases.version}.post2"))
     select = select_sectors(box.disk)
     bench.hush()
-    outcome = bench.laptop.run(box, "update", release.path, "--yes")
+    outcome = bench.laptop.run(box, "update", release.path, *PATIENTLY)
     assert outcome.status == 0, outcome.said
     assert bench.await_health() == f"slot {'ab'[new - 2]} is committed"
     assert [(start.partition, start.is_tryboot) for start in box.starts[n_starts:]] == [(new, True)]
@@ -262,7 +263,7 @@ def test_update_is_tried_committed_keeps_the_settings_and_can_be_taken_back(benc
 
     assert not box.power_on().is_tryboot
     assert bench.settled()["version"] == release.version
-    outcome = bench.laptop.run(box, "rollback", "--yes")
+    outcome = bench.laptop.run(box, "rollback", *PATIENTLY)
     assert outcome.status == 0, outcome.said
     assert bench.settled()["version"] == before["version"]
     assert bench.keepsakes() == keepsakes
@@ -304,7 +305,7 @@ def test_power_cut_at_any_moment_of_an_update_leaves_a_box_that_starts_and_takes
     bench.ready()
     box, laptop, keepsakes = bench.box, bench.laptop, bench.keepsakes()
     release = bench.releases.whole(f"{bench.releases.version}.post3", is_slim=True)
-    words = ("update", release, "--yes", "--again")
+    words = ("update", release, *PATIENTLY, "--again")
     bench.hush()
     job = laptop.begin(*words)
     began_s = [_begin_of_part(bench, job, part) for part in PARTS]

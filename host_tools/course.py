@@ -8,12 +8,11 @@ from typing import Any, TypeVar
 
 from .boxes import PairedBox
 from .bundle_file import BundleFile
-from .console import progress
+from .console import BACK_S, progress
 from .device import Device
 from .errors import BoxAbsentError, HostError, RefusedError
-from .sending import send_bundle
+from .sending import PATIENCE_S, send_bundle
 
-BACK_S = 600.0  # a restart, the health check of 60 s, and a second restart when it was not well
 LOOK_S = 0.5
 EVENTS_S = 15
 T = TypeVar("T")
@@ -30,10 +29,17 @@ class Course:
         Show nothing of how far it is.
     on_line
         Is told each stage.
+    back_s
+        How long it may take to be back and well. It may be silent for a part of that while a bundle is sent.
     """
 
     def __init__(
-        self, box: PairedBox, *, is_quiet: bool, on_line: Callable[[str], None], back_s: float = BACK_S
+        self,
+        box: PairedBox,
+        *,
+        is_quiet: bool,
+        on_line: Callable[[str], None],
+        back_s: float = BACK_S,
     ) -> None:
         self._box, self._is_quiet, self._on_line, self._back_s = box, is_quiet, on_line, back_s
 
@@ -88,8 +94,9 @@ class Course:
             return
         if update["state"] != "installing":
             what = f"{self._box.name}: send"
+            patience_s = max(PATIENCE_S, 0.15 * self._back_s)
             with progress(what, bundle.size_bytes, is_quiet=self._is_quiet) as on_step:
-                had_bytes = self._once_free(lambda: send_bundle(device, bundle, sha256, on_step))
+                had_bytes = self._once_free(lambda: send_bundle(device, bundle, sha256, on_step, patience_s))
             if 0 < had_bytes < bundle.size_bytes:
                 self._say(f"went on from {had_bytes} of {bundle.size_bytes} bytes")
             self._once_free(lambda: device.post("verify", again=is_again), is_slow=True)

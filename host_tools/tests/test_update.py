@@ -142,6 +142,16 @@ def test_a_release_that_is_not_well_is_told_and_the_box_is_back_by_itself(
     assert Device.of(Boxes().find([])[0]).get("status")["version"] == "0.1.0"
 
 
+def test_a_box_that_does_not_come_back_is_waited_for_as_long_as_was_asked(
+    laptop: Laptop, paired: FakeBox, tmp_path: Path
+) -> None:
+    paired.fate = "stuck"
+    make_bundle(tmp_path / "new.raucb", n_blocks=40)
+    done = laptop.run("update", "new.raucb", "--yes", "--patience", "2")
+    assert done.status == 1
+    assert "stage: not back and well after 2 s; look at it" in done.err
+
+
 def test_an_installation_that_fails_is_told_with_its_reason(laptop: Laptop, paired: FakeBox, tmp_path: Path) -> None:
     paired.set_rauc(fails="Failed mounting slot: no space left")
     make_bundle(tmp_path / "new.raucb", n_blocks=40)
