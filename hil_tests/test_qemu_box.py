@@ -47,6 +47,7 @@ PARTS = {
 }
 TOOLS = ("qemu-system-aarch64", "mcopy", "fdtput", "rauc", "mksquashfs", "unsquashfs")
 APP = "opt/evenhand/firmware"
+HEALTH = "etc/systemd/system/evenhand-health.service"
 MODEL = f"{APP}/inference/pretrained/evenhand.bundle"
 
 
@@ -171,10 +172,12 @@ def without_root(releases: Releases) -> Path:
 
 
 def with_a_dead_engine(releases: Releases) -> Path:
-    dead = {
+    dead: dict[str, bytes | None] = {
         f"{APP}/engine_process.py": b"raise SystemExit(1)\n",
         f"{APP}/__pycache__/engine_process.cpython-311.pyc": None,
+        HEALTH: releases.file_of_root(HEALTH).replace(b"health --commit", b"health --commit --start 30"),  # of 180 s
     }
+    assert b"--start 30" in (dead[HEALTH] or b"")
     return releases.whole("0.8.3", dead, is_slim=True)
 
 

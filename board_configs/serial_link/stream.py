@@ -9,6 +9,7 @@ A body is kind, number of the session, and what the kind needs:
     ACK   number seen wanted  sending ``number`` arrived, those of the 32 before it that ``seen`` has a bit for, and all
                               of the stream before ``wanted``
     CLOSE number offset       the stream ends at ``offset``
+    GONE                      the box knows no such session: it has restarted since
 
 A lost piece costs itself only. Sendings are numbered, and a line keeps its order: what was sent before something that
 arrived, and did not arrive, is lost. Where nothing arrives, one cannot tell a dead line from a box that has no time to
@@ -26,7 +27,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import cycle, islice
 
-OPEN, DATA, ACK, CLOSE = range(4)
+OPEN, DATA, ACK, CLOSE, GONE = range(5)
 HEAD, OFFSET, OFFSETS = struct.Struct(">BB"), struct.Struct(">BBHI"), struct.Struct(">BBHII")
 SEEN_BITS, ACK_EVERY = 32, 16  # so many are told of twice, should a word of it be lost
 MIN_PIECE_BYTES, MAX_PIECE_BYTES = 16, 1024
@@ -60,6 +61,7 @@ class Stream:
         self._flying_bytes, self._told_wanted = 0, 0
         self._wants_close, self._has_closed = False, False
         self._is_open_known = not opens
+        self.is_gone = False  # the other side has forgotten it
         self._open_sent_s = -MAX_RESEND_S
         self._piece_bytes, self._lost = 256, FIRST_LOST
         self._n_sent, self._newest_arrived, self._newest_judged = 0, 0, 0
@@ -205,6 +207,8 @@ class Stream:
             number = _near(number, self._n_sent, NUMBER_RANGE)
             if 0 < number <= self._n_sent:
                 self._acknowledged(number, seen, _near(wanted, self._cut_bytes), now_s)
+        elif kind == GONE:
+            self.is_gone = True
         elif kind in (DATA, CLOSE) and len(body) >= OFFSET.size:
             _, _, number, offset = OFFSET.unpack_from(body)
             self._arrived(number, _near(offset, self._wanted), body[OFFSET.size :], is_last=kind == CLOSE)
