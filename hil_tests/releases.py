@@ -8,6 +8,7 @@ import random
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -33,14 +34,15 @@ class Releases:
     keys
         Folder of keys that boxes of this image trust.
     work
-        Folder for what is made.
+        Folder for what is made. Whole bundles of this very image that lie there are taken as they are.
     """
 
     def __init__(self, image: Path, keys: Path, work: Path) -> None:
-        self._image, self._keys, self._work = image, keys, work
+        self._image, self._keys = image, keys
         self._record = json.loads((image / "image.json").read_text(encoding="utf-8"))
-        self._tree = work / "tree"
-        work.mkdir(parents=True, exist_ok=True)
+        self._work = work / str(self._record["files"]["root"]["sha256"])[:16]
+        self._tree = self._work / "tree"
+        self._work.mkdir(parents=True, exist_ok=True)
 
     @property
     def version(self) -> str:
@@ -57,7 +59,11 @@ class Releases:
 
         ``is_slim``: without what only reports need.
         """
-        made = self._folder(version)
+        made = self._work / f"release-{version}"
+        if (out := made / f"{version}.raucb").exists():
+            return out
+        shutil.rmtree(made, ignore_errors=True)
+        made.mkdir()
         self._unpack()
         changed = {path: self._of_version(path, version) for path in VERSION_FILES} | dict(edits or {})
         before = {path: (self._tree / path).read_bytes() for path in changed}
@@ -116,9 +122,7 @@ class Releases:
         return text.encode()
 
     def _folder(self, version: str) -> Path:
-        folder = self._work / f"release-{len(list(self._work.glob('release-*')))}-{version}"
-        folder.mkdir()
-        return folder
+        return Path(tempfile.mkdtemp(prefix=f"release-{version}-", dir=self._work))
 
     def _unpack(self) -> None:
         if not self._tree.exists():

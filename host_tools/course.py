@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from .boxes import PairedBox
 from .bundle_file import BundleFile
-from .console import progress
+from .console import BACK_S, progress
 from .device import Device
 from .errors import BoxAbsentError, HostError, RefusedError
-from .sending import send_bundle
+from .sending import PATIENCE_S, send_bundle
 
-BACK_S = 600.0  # a restart, the health check of 60 s, and a second restart when it was not well
 LOOK_S = 0.5
 EVENTS_S = 15
 T = TypeVar("T")
@@ -30,10 +30,17 @@ class Course:
         Show nothing of how far it is.
     on_line
         Is told each stage.
+    back_s
+        How long it may take to be back and well. It may be silent for a part of that while a bundle is sent.
     """
 
     def __init__(
-        self, box: PairedBox, *, is_quiet: bool, on_line: Callable[[str], None], back_s: float = BACK_S
+        self,
+        box: PairedBox,
+        *,
+        is_quiet: bool,
+        on_line: Callable[[str], None],
+        back_s: float = BACK_S,
     ) -> None:
         self._box, self._is_quiet, self._on_line, self._back_s = box, is_quiet, on_line, back_s
 
@@ -57,7 +64,7 @@ class Course:
             self._install(device, bundle, sha256, before, even_if_sounding=even_if_sounding, is_again=is_again)
             if not restarts:
                 return {**record, "state": "installed", "reason": "runs from the next restart on"}
-            self._restart(device, "restart", even_if_sounding)
+            self._restart(device, "restart", before["instance"], even_if_sounding=even_if_sounding)
             self._await_well(device, bundle.version, before["instance"])
         return {**record, "state": "updated"}
 
@@ -65,7 +72,7 @@ class Course:
         """Make the box run what it ran before its last update."""
         with Device.of(self._box) as device:
             before = device.get("status")
-            told = self._restart(device, "rollback", even_if_sounding)
+            told = self._restart(device, "rollback", before["instance"], even_if_sounding=even_if_sounding)
             now = self._await_well(device, told.get("version"), before["instance"])
         return {"id": self._box.box_id, "name": self._box.name, "from": before["version"], "to": now["version"]}
 
@@ -73,7 +80,7 @@ class Course:
         """Restart the box and wait until it answers."""
         with Device.of(self._box) as device:
             before = device.get("status")
-            self._restart(device, "restart", even_if_sounding)
+            self._restart(device, "restart", before["instance"], even_if_sounding=even_if_sounding)
             self._await_well(device, before["version"], before["instance"])
 
     # ----------------------------------------------------------------------------------------------------- within
@@ -88,14 +95,33 @@ class Course:
             return
         if update["state"] != "installing":
             what = f"{self._box.name}: send"
+            patience_s = max(PATIENCE_S, 0.15 * self._back_s)
             with progress(what, bundle.size_bytes, is_quiet=self._is_quiet) as on_step:
-                had_bytes = self._once_free(lambda: send_bundle(device, bundle, sha256, on_step))
+                had_bytes = self._once_free(lambda: send_bundle(device, bundle, sha256, on_step, patience_s))
             if 0 < had_bytes < bundle.size_bytes:
                 self._say(f"went on from {had_bytes} of {bundle.size_bytes} bytes")
             self._once_free(lambda: device.post("verify", again=is_again), is_slow=True)
             self._say("signature, board, version and content are right")
-            update = device.post("install", even_if_sounding=even_if_sounding, again=is_again)
-        self._follow(device, int(update["last_event"]))
+            update = self._begin(device, bundle, even_if_sounding=even_if_sounding, again=is_again)
+        if update["state"] == "installed":
+            self._say("installed")
+        else:
+            self._follow(device, int(update["last_event"]))
+
+    def _begin(self, device: Device, bundle: BundleFile, **how: bool) -> dict[str, Any]:
+        """Let the box install, and return how far it is: an answer that is lost does not tell whether it has begun."""
+        began_s = time.monotonic()
+        while True:
+            try:
+                return device.post("install", **how)
+            except BoxAbsentError:
+                if time.monotonic() - began_s > self._back_s:
+                    raise
+            time.sleep(LOOK_S)
+            with suppress(BoxAbsentError):
+                update = dict(device.get("status")["update"])
+                if update["state"] in ("installing", "installed") and update.get("version") == bundle.version:
+                    return update
 
     def _once_free(self, ask: Callable[[], T], *, is_slow: bool = False) -> T:
         """Return what ``ask`` does, once the box is not busy; ``is_slow``: it may take longer than an answer may."""
@@ -131,11 +157,25 @@ class Course:
                         return
                     on_step(float(event.get("percent", 0)), str(event.get("step", "")))
                 state = None if told["events"] else device.get("status")["update"]["state"]
+                if state == "installed":
+                    self._say("installed")
+                    return
                 if state in ("idle", "failed"):
                     raise HostError(f"{self._box.name}: the installation was cut off; the same command tries it again")
 
-    def _restart(self, device: Device, verb: str, even_if_sounding: bool) -> dict[str, Any]:
-        told = device.post(verb, even_if_sounding=even_if_sounding)
+    def _restart(self, device: Device, verb: str, instance: str, *, even_if_sounding: bool) -> dict[str, Any]:
+        told: dict[str, Any] | None = None
+        began_s = time.monotonic()
+        while told is None:
+            try:
+                told = device.post(verb, even_if_sounding=even_if_sounding)
+            except BoxAbsentError:
+                if time.monotonic() - began_s > self._back_s:
+                    raise
+                time.sleep(LOOK_S)
+                with suppress(BoxAbsentError):
+                    if device.get("status")["instance"] != instance:  # it has heard us
+                        told = {}
         self._say("restarts")
         return told
 

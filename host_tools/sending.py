@@ -27,9 +27,16 @@ def send_bundle(
     HostError
         When the box refuses, or was not heard of for ``patience_s``.
     """
-    state = device.post("upload", size_bytes=bundle.size_bytes, sha256=sha256, name=bundle.path.name)
-    had_bytes, piece_bytes = int(state["offset_bytes"]), FIRST_PIECE_BYTES
     progressed_s = time.monotonic()
+    while True:
+        try:
+            state = device.post("upload", size_bytes=bundle.size_bytes, sha256=sha256, name=bundle.path.name)
+            break
+        except BoxAbsentError:
+            if time.monotonic() - progressed_s > patience_s:
+                raise
+            time.sleep(PAUSE_S)
+    had_bytes, piece_bytes = int(state["offset_bytes"]), FIRST_PIECE_BYTES
     with bundle.path.open("rb") as file:
         while not state["is_complete"]:
             offset_bytes = int(state["offset_bytes"])

@@ -15,11 +15,12 @@ from contextlib import suppress
 
 from .frames import Decoder, encode
 from .line import SerialLine
-from .stream import OPEN, Stream
+from .stream import ACK, GONE, HEAD, OPEN, Stream
 
 BATCH_BYTES = 2048  # onto the line at once; so long it is deaf to what is more urgent
 READ_BYTES = 16 * 1024
 IDLE_S = 0.2
+GONE_S = 0.1  # not for each frame of a session that is no more
 
 
 class _Session:
@@ -36,7 +37,7 @@ class _Session:
 
     @property
     def is_over(self) -> bool:
-        return not self._hears and not self._speaks and self.stream.is_drained
+        return self.stream.is_gone or (not self._hears and not self._speaks and self.stream.is_drained)
 
     def listen(self) -> None:
         """Take what the connection has to say."""
@@ -121,9 +122,10 @@ def serve_box(line: SerialLine, connect: Callable[[], socket.socket], stop: thre
     """Connect for each session that a laptop opens, until ``stop`` is set."""
     end = _End(line)
     session: _Session | None = None
+    gone_s = 0.0
 
     def on_body(body: bytes, now_s: float) -> None:
-        nonlocal session
+        nonlocal session, gone_s
         if len(body) < 2:
             return
         if body[0] == OPEN and (session is None or session.stream.session != body[1]):
@@ -133,6 +135,9 @@ def serve_box(line: SerialLine, connect: Callable[[], socket.socket], stop: thre
             with suppress(OSError):
                 session = _Session(Stream(body[1], opens=False), connect())
         if session is None or session.stream.session != body[1]:
+            if body[0] not in (ACK, GONE) and now_s - gone_s > GONE_S:
+                gone_s = now_s
+                line.write(encode(HEAD.pack(GONE, body[1])))
             return
         if body[0] == OPEN:
             session.stream.greet()

@@ -93,7 +93,7 @@ def build(job: Job, recipe: Recipe, progress: Progress) -> dict[str, Any]:
         progress("programs", 0.3)
         headers = packages.debs.extract(recipe.header_packages, work / "headers")
         tree = work / "tree"
-        python = write_programs(tree, wheels.fetch(job.cache / "wheels"), headers, work, job.cache)
+        python = write_programs(tree, wheels.fetch(job.cache / "wheels"), headers, work, job.cache, recipe)
         write_modules(tree, kernel, board, recipe, platform, own)
         write_system(tree, board, job.release, job.keyring)
         shipped = packages.shipped()

@@ -74,7 +74,7 @@ def make_deb(job: DebJob, recipe: Recipe) -> dict[str, Any]:
         headers = debs.extract(recipe.header_packages, work / "headers")
         fetched = wheels.fetch(job.cache / f"wheels{suffix}", job.target)
         tree = work / "tree"
-        packages = write_programs(tree, fetched, headers, work, job.cache, job.target)
+        packages = write_programs(tree, fetched, headers, work, job.cache, recipe, job.target)
         files = package_files(job, tree, packages, recipe.epoch_s)
         content = deb_bytes(files, job, recipe.epoch_s)
         part = work / name

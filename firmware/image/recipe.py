@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import os
 import re
 import tomllib
@@ -45,6 +46,16 @@ class Recipe:
     initramfs_modules: tuple[str, ...]
     wheels: tuple[str, ...]
     sources: tuple[str, ...]
+    removed_of_wheels: tuple[str, ...]
+    kept_of_wheels: tuple[str, ...]
+
+    def is_removed(self, path: str) -> bool:
+        """Whether a file of a Debian package is not to be in the root."""
+        return _matches(path, self.removed) and not _matches(path, self.kept)
+
+    def is_removed_of_wheel(self, path: str) -> bool:
+        """Whether a file of a Python package is not to be in the root."""
+        return _matches(path, self.removed_of_wheels) and not _matches(path, self.kept_of_wheels)
 
     def sources_of(self, suite: str, components: str = "main") -> str:
         """Return the lines of a ``sources.list`` for one other suite."""
@@ -87,11 +98,17 @@ def read_recipe(path: Path = RECIPE) -> Recipe:
             initramfs_modules=tuple(modules["initramfs"]),
             wheels=tuple(found["python"]["packages"]),
             sources=tuple(found["python"]["sources"]),
+            removed_of_wheels=tuple(found["python"]["removed"]),
+            kept_of_wheels=tuple(found["python"]["kept"]),
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise EvenhandError(f"{path.name}: {error} is missing, or of another kind; compare it with git") from None
     except (OSError, tomllib.TOMLDecodeError) as error:
         raise EvenhandError(f"{path.name}: cannot be read ({error}); compare it with git") from None
+
+
+def _matches(path: str, patterns: tuple[str, ...]) -> bool:
+    return any(fnmatch.fnmatchcase(path, pattern) for pattern in patterns)
 
 
 def _epoch_s(otherwise: int) -> int:

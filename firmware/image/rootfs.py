@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 import io
 import os
 import shutil
@@ -34,7 +33,7 @@ def root_files(debs: Iterable[Path], tree: Path, recipe: Recipe) -> dict[str, It
     """
     files: dict[str, Item] = {}
     for deb in debs:
-        lay_over(files, ((name, item) for name, item in read_deb(deb) if not _is_removed(name, recipe)))
+        lay_over(files, ((name, item) for name, item in read_deb(deb) if not recipe.is_removed(name)))
     lay_over(files, settings(dict(files)))
     lay_over(files, read_folder(tree))
     lay_over(files, bytecode(dict(files), (PYTHON, "opt/evenhand/")))
@@ -96,11 +95,3 @@ def copy_programs(root: Path, target: Path) -> None:
                 continue
             (target / place).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, target / place)
-
-
-def _is_removed(name: str, recipe: Recipe) -> bool:
-    return _matches(name, recipe.removed) and not _matches(name, recipe.kept)
-
-
-def _matches(name: str, patterns: Iterable[str]) -> bool:
-    return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)

@@ -170,12 +170,14 @@ def project_text(version: str) -> str:
 
 
 def write_programs(
-    tree: Path, fetched: list[Path], headers: Path, work: Path, cache: Path, target: Target = ARM64,
+    tree: Path, fetched: list[Path], headers: Path, work: Path, cache: Path, recipe: Recipe, target: Target = ARM64,
 ) -> list[wheels.Package]:  # fmt: skip
     """Write our programs with their compiled C and the Python packages; return the packages."""
     site_packages = tree / SITE_PACKAGES
     site_packages.mkdir(parents=True)
-    packages = wheels.install([path for path in fetched if path.suffix == ".whl"], site_packages)
+    packages = wheels.install(
+        [path for path in fetched if path.suffix == ".whl"], site_packages, recipe.is_removed_of_wheel
+    )
     _put(
         tree, "opt/evenhand/.venv/pyvenv.cfg", "home = /usr/bin\ninclude-system-site-packages = false\nversion = 3.11\n"
     )

@@ -6,7 +6,7 @@ import hashlib
 import re
 import sys
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from email.parser import HeaderParser
 from pathlib import Path
@@ -87,15 +87,20 @@ def digest_of(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def install(files: Iterable[Path], site_packages: Path) -> list[Package]:
-    """Unpack wheels into ``site_packages`` and return what they are; their programs are left out."""
+def install(
+    files: Iterable[Path], site_packages: Path, is_removed: Callable[[str], bool] = lambda _: False
+) -> list[Package]:  # fmt: skip
+    """Unpack wheels into ``site_packages`` and return what they are; their programs are left out.
+
+    What ``is_removed`` says of a file's place is left out too, and a wheel of which nothing is left then is none.
+    """
     packages = []
     for wheel in files:
         with zipfile.ZipFile(wheel) as archive:
-            for name in archive.namelist():
-                place = _place(name)
-                if place is None:
-                    continue
+            places = {name: place for name in archive.namelist() if (place := _place(name)) and not is_removed(place)}
+            if all(place.split("/")[0].endswith(".dist-info") for place in places.values()):
+                continue
+            for name, place in places.items():
                 target = site_packages / place
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.write_bytes(archive.read(name))

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from firmware.errors import EvenhandError
 
-from .partition_table import DISK_ID_AT, SECTOR_BYTES, Table, TableError, read_table
+from .partition_table import DISK_ID_AT, SECTOR_BYTES, Partition, Table, TableError, read_table
 
 
 class _Disk:
@@ -35,8 +35,8 @@ class _Disk:
         os.close(self._fd)
 
 
-def grow(path: Path) -> bool:
-    """Let the last partition of the disk ``path`` reach to its end; return whether anything was written.
+def grow(path: Path) -> Partition | None:
+    """Let the last partition of the disk ``path`` reach to its end; return it where anything was written.
 
     Raises
     ------
@@ -49,12 +49,13 @@ def grow(path: Path) -> bool:
         raise EvenhandError(f"{path}: cannot be opened ({error.strerror}); run it as root") from None
     try:
         table = read_table(disk, disk.n_sectors)
-        changed = _changed(disk, table.grown(disk.n_sectors))
+        grown = table.grown(disk.n_sectors)
+        changed = _changed(disk, grown)
         if any(number in changed for number in _changed(disk, table)):  # neither the old one nor, after a cut, the new
             raise TableError("its partition table was not made by us")
         for number, content in changed.items():
             disk[number] = content
-        return bool(changed)
+        return grown.partitions[-1] if changed else None
     except TableError as error:
         raise EvenhandError(f"{path}: {error}; is it a disk of ours?") from None
     except OSError as error:
@@ -84,6 +85,20 @@ def disk_of(partition: Path) -> Path:
     return Path("/dev", above.name)
 
 
+def tell_kernel(disk: Path, partition: Partition) -> None:
+    """Let the kernel know how long a partition is now. Only that one: what is mounted meanwhile keeps its device.
+
+    Raises
+    ------
+    EvenhandError
+        When the kernel does not take it.
+    """
+    words = ["resizepart", str(disk), str(partition.number), str(partition.n_sectors)]
+    done = subprocess.run(words, capture_output=True, text=True)
+    if done.returncode != 0:
+        raise EvenhandError(f"{disk}: the kernel keeps the old table ({done.stderr.strip()[:120]}); restart")
+
+
 def main(argv: list[str] | None = None) -> int:
     """Grow it and tell the kernel; return 0, or 1 when that was refused."""
     parser = argparse.ArgumentParser(prog="python -m firmware.system.data_partition", description=__doc__)
@@ -91,10 +106,8 @@ def main(argv: list[str] | None = None) -> int:
     options = parser.parse_args(argv)
     try:
         disk = disk_of(options.partition)
-        if grow(disk):
-            done = subprocess.run(["partx", "--update", str(disk)], capture_output=True, text=True)
-            if done.returncode != 0:
-                raise EvenhandError(f"{disk}: the kernel keeps the old table ({done.stderr.strip()[:120]}); restart")
+        if grown := grow(disk):
+            tell_kernel(disk, grown)
             print(f"{options.partition}: now reaches to the end of {disk}")
     except EvenhandError as error:
         print(f"error: {error}", file=sys.stderr)

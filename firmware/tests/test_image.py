@@ -9,8 +9,10 @@ import subprocess
 import sys
 import tarfile
 import tomllib
+import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from board_configs.board import load_board
@@ -323,6 +325,59 @@ def test_recipe_and_locks_agree() -> None:
     python = {name.split("==")[0] for name in wheels.read_digests(recipe.wheels_lock(ARM64).read_text()).values()}
     for wanted in (*told.wheels, *told.sources):
         assert wanted.split("=")[0].split(">")[0] in python
+
+
+WITHOUT_WHAT_IS_REMOVED = """
+import importlib.machinery, io, sys
+from pathlib import Path
+from firmware.image.recipe import read_recipe
+recipe, site = read_recipe(), Path(sys.argv[1])
+
+class Removed(importlib.machinery.PathFinder):
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        spec = super().find_spec(name, path, target)
+        place = Path(spec.origin) if spec and spec.origin else None
+        if place and place.is_relative_to(site) and recipe.is_removed_of_wheel(str(place.relative_to(site))):
+            raise ModuleNotFoundError(f"the image has no {name}", name=name)
+        return spec
+
+sys.meta_path.insert(0, Removed)
+import ai_edge_litert.interpreter
+from matplotlib.figure import Figure
+from firmware.report.svg import drawing, to_svg
+with drawing():
+    figure = Figure()
+    figure.add_subplot().set_title("$x^2$ dB")
+    assert "<svg" in to_svg(figure, "a", "b")
+try:
+    import fontTools.ttLib
+except ModuleNotFoundError:
+    print("as on a box")
+"""
+
+
+def test_what_is_taken_out_of_python_packages_is_missed_by_nothing_that_runs_on_a_box() -> None:
+    site = str(Path(np.__file__).parents[1])
+    done = subprocess.run([sys.executable, "-c", WITHOUT_WHAT_IS_REMOVED, site], capture_output=True, text=True)
+    assert (done.stdout, done.returncode) == ("as on a box\n", 0), done.stderr[-500:]
+
+
+def test_wheel_is_laid_out_without_what_the_recipe_removes(tmp_path: Path) -> None:
+    head = "Metadata-Version: 2.1\nName: {}\nVersion: 1\nLicense: MIT\n"
+    for name, files in (("sound", ("sound/a.py", "sound/big.so")), ("unused", ("unused/b.py",))):
+        with zipfile.ZipFile(tmp_path / f"{name}-1-py3-none-any.whl", "w") as archive:
+            for file in files:
+                archive.writestr(file, "")
+            archive.writestr(f"{name}-1.dist-info/METADATA", head.format(name))
+    out = tmp_path / "out"
+    removed = {"sound/big.so", "unused/b.py"}.__contains__
+    packages = wheels.install(sorted(tmp_path.glob("*.whl")), out, removed)
+    assert [package.name for package in packages] == ["sound"]
+    assert {str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()} == {
+        "sound/a.py",
+        "sound-1.dist-info/METADATA",
+    }
 
 
 def test_package_that_is_not_of_the_lock_is_refused() -> None:

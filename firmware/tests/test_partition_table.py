@@ -10,8 +10,17 @@ import pytest
 from board_configs.board import load_board
 from firmware.errors import EvenhandError
 from firmware.image.layout import BOOT, DATA, ROOT, SELECT, partition_id, table_of
-from firmware.system.data_partition import grow
-from firmware.system.partition_table import ALIGN_SECTORS, EXTENDED, SECTOR_BYTES, Table, TableError, read_table
+from firmware.system.data_partition import grow, tell_kernel
+from firmware.system.partition_table import (
+    ALIGN_SECTORS,
+    EXTENDED,
+    LINUX,
+    SECTOR_BYTES,
+    Partition,
+    Table,
+    TableError,
+    read_table,
+)
 
 BOARD = load_board("qemu_arm64")
 
@@ -75,15 +84,29 @@ def test_data_grows_to_the_last_whole_mebibyte_of_the_disk_and_nothing_else_move
     table = table_of(BOARD)
     end = table.partitions[-1].end
     path = write(tmp_path / "disk", table, end + more)
-    assert grow(path) is (more >= ALIGN_SECTORS)
+    said = grow(path)
     grown = read(path)
+    assert said == (grown.partitions[-1] if more >= ALIGN_SECTORS else None)
     assert grown.partitions[-1].end == (end + more) // ALIGN_SECTORS * ALIGN_SECTORS
     assert grown.disk_id == table.disk_id
     for before, after in zip(table.partitions, grown.partitions, strict=True):
         assert (before.start, before.number) == (after.start, after.number)
         if before.number not in (4, DATA):
             assert before == after
-    assert grow(path) is False
+    assert grow(path) is None
+
+
+def test_kernel_is_told_of_the_grown_partition_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    partition = Partition(number=7, kind=LINUX, start=2_000_000, n_sectors=1_234_944)
+    program, said = tmp_path / "resizepart", tmp_path / "said"
+    program.write_text(f'#!/bin/sh\necho "$@" >>{said}\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    tell_kernel(Path("/dev/mmcblk0"), partition)
+    assert said.read_text() == "/dev/mmcblk0 7 1234944\n"
+    program.write_text("#!/bin/sh\necho 'failed to resize partition #7: Device or resource busy' >&2\nexit 1\n")
+    with pytest.raises(EvenhandError, match=r"/dev/mmcblk0: the kernel keeps the old table .*busy.*restart"):
+        tell_kernel(Path("/dev/mmcblk0"), partition)
 
 
 def test_power_cut_while_growing_leaves_a_table_that_the_next_start_finishes(tmp_path: Path) -> None:

@@ -156,6 +156,18 @@ def parser(module: str) -> argparse.ArgumentParser:
 # ------------------------------------------------------------------------------------------------- who depends on whom
 
 
+@pytest.mark.skipif(shutil.which("systemctl") is None, reason="systemctl is not installed")
+def test_a_cable_that_is_enabled_is_served_when_its_port_comes_and_no_start_waits_for_it(tmp_path: Path) -> None:
+    system = tmp_path / "etc/systemd/system"
+    system.mkdir(parents=True)
+    shutil.copy(UNITS / "evenhand-serial@.service", system)
+    subprocess.run(
+        ["systemctl", f"--root={tmp_path}", "enable", "evenhand-serial@ttyGS0"], check=True, capture_output=True
+    )
+    enabled = [str(path.relative_to(system)) for path in system.rglob("*") if path.is_symlink()]
+    assert enabled == ["dev-ttyGS0.device.wants/evenhand-serial@ttyGS0.service"]
+
+
 def test_the_engine_depends_on_nothing_that_decides_or_records() -> None:
     engine = unit("engine")
     for key in ("Requires", "Requisite", "BindsTo", "PartOf", "Wants", "After", "Upholds", "Conflicts"):

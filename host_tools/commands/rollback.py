@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..boxes import Boxes, PairedBox
-from ..console import BoxName, EvenIfSounding, Json, Yes, confirm, note, say, say_json
+from ..console import BACK_S, BoxName, EvenIfSounding, Json, Patience, Yes, confirm, note, say, say_json
 from ..course import Course
 from ..device import Device
 from ..errors import HostError
@@ -16,6 +16,7 @@ EXAMPLE = "example: evenhand rollback stage"
 def run(
     name: BoxName = None,
     even_if_sounding: EvenIfSounding = False,
+    patience: Patience = BACK_S,
     serial: Serial = None,
     yes: Yes = False,
     json: Json = False,
@@ -23,10 +24,10 @@ def run(
     """Make a box run what it ran before its last update; settings, scenes and recordings stay."""
     with over_serial(serial) as route:
         (box,) = routed(Boxes().find([name] if name else []), route)
-        _roll_back(box, even_if_sounding=even_if_sounding, is_yes=yes, is_json=json)
+        _roll_back(box, even_if_sounding=even_if_sounding, back_s=patience, is_yes=yes, is_json=json)
 
 
-def _roll_back(box: PairedBox, *, even_if_sounding: bool, is_yes: bool, is_json: bool) -> None:
+def _roll_back(box: PairedBox, *, even_if_sounding: bool, back_s: float, is_yes: bool, is_json: bool) -> None:
     with Device.of(box) as device:
         status = device.get("status")
     spare = next((slot for slot in status["update"]["slots"] if not slot["is_booted"]), None)
@@ -35,6 +36,6 @@ def _roll_back(box: PairedBox, *, even_if_sounding: bool, is_yes: bool, is_json:
         raise HostError(f"{box.name}: nothing to go back to, {state}; send an update instead")
     older = spare["version"] or "what slot " + spare["bootname"] + " holds"
     confirm(f"{box.name} at {box.address}: from {status['version']} back to {older}, with a restart?", is_yes=is_yes)
-    course = Course(box, is_quiet=is_json, on_line=(lambda _: None) if is_json else note)
+    course = Course(box, is_quiet=is_json, on_line=(lambda _: None) if is_json else note, back_s=back_s)
     record = course.roll_back(even_if_sounding=even_if_sounding)
     say_json(record) if is_json else say(f"{box.name}: {record['from']} -> {record['to']}")

@@ -10,7 +10,7 @@ import typer
 
 from ..boxes import Boxes, PairedBox
 from ..bundle_file import BundleFile, read_bundle
-from ..console import All, EvenIfSounding, Json, Yes, confirm, note, say, say_json, size_text
+from ..console import BACK_S, All, EvenIfSounding, Json, Patience, Yes, confirm, note, say, say_json, size_text
 from ..course import Course
 from ..device import Device
 from ..errors import HostError
@@ -30,6 +30,7 @@ def run(
     no_restart: Annotated[
         bool, typer.Option("--no-restart", help="Install; it runs from the next restart on.")
     ] = False,
+    patience: Patience = BACK_S,
     serial: Serial = None,
     yes: Yes = False,
     json: Json = False,
@@ -46,7 +47,9 @@ def run(
         if not json:
             _show(release, chosen, before)
         confirm(f"update {len(chosen)} box{'' if len(chosen) == 1 else 'es'} to {release.version}?", is_yes=yes)
-        how = How(even_if_sounding=even_if_sounding, is_again=again, restarts=not no_restart, is_json=json)
+        how = How(
+            even_if_sounding=even_if_sounding, is_again=again, restarts=not no_restart, back_s=patience, is_json=json
+        )  # fmt: skip
         _update(release, chosen, how)
 
 
@@ -57,6 +60,7 @@ class How:
     even_if_sounding: bool
     is_again: bool
     restarts: bool
+    back_s: float
     is_json: bool
 
 
@@ -69,13 +73,11 @@ def _update(release: BundleFile, chosen: list[PairedBox], how: How) -> None:
             records.append({"id": box.box_id, "name": box.name, "state": "not reached"})
             continue
         try:
+            on_line = (lambda _: None) if how.is_json else note
+            course = Course(box, is_quiet=how.is_json, on_line=on_line, back_s=how.back_s)
             records.append(
-                Course(box, is_quiet=how.is_json, on_line=(lambda _: None) if how.is_json else note).update(
-                    release,
-                    sha256,
-                    even_if_sounding=how.even_if_sounding,
-                    is_again=how.is_again,
-                    restarts=how.restarts,
+                course.update(
+                    release, sha256, even_if_sounding=how.even_if_sounding, is_again=how.is_again, restarts=how.restarts
                 )
             )
         except (HostError, KeyboardInterrupt) as error:

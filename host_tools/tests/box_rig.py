@@ -47,8 +47,8 @@ class FakeBox:
     name
         What it was seeded with.
     fate
-        What becomes of a release that is installed: ``well``, ``dead`` (does not boot) or ``unwell`` (boots, and its
-        health check sends it back).
+        What becomes of a release that is installed: ``well``, ``dead`` (does not boot), ``unwell`` (boots, and its
+        health check sends it back) or ``stuck`` (the box never restarts).
     options
         More words for the agent.
     """
@@ -147,7 +147,7 @@ class FakeBox:
 
     def _run_machine(self) -> None:
         while not self._is_over.wait(0.02):
-            if self._restart_request.exists():
+            if self._restart_request.exists() and self.fate != "stuck":
                 self._restart_request.unlink()
                 self._boot()
 

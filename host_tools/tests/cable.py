@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Self
 
 READ_BYTES = 4096
+LOOK_S, MAX_LOOK_S = 0.002, 0.02  # between looks at an end; longer while nothing comes
 
 
 class Cable:
@@ -33,7 +34,7 @@ class Cable:
         self.ends = {name: folder / name for name in ("laptop", "box")}
         self._flips, self._bytes_s, self._rng = flips, bytes_s, random.Random(seed)
         self._masters: dict[str, int] = {}
-        self._lock = threading.Lock()
+        self._locks = {"laptop": threading.Lock(), "box": threading.Lock()}  # one side that takes nothing stops one way
         self._is_over = threading.Event()
         self.n_bytes = {"laptop": 0, "box": 0}  # that came from there
         self._threads = [
@@ -57,7 +58,7 @@ class Cable:
 
     def plug(self) -> None:
         """Put it in: both ends appear."""
-        with self._lock:
+        with self._locks["laptop"], self._locks["box"]:
             for name, link in self.ends.items():
                 master, slave = pty.openpty()
                 tty.setraw(slave)
@@ -67,22 +68,24 @@ class Cable:
 
     def pull(self) -> None:
         """Pull it: both ends are gone, and what was on its way."""
-        with self._lock:
+        with self._locks["laptop"], self._locks["box"]:
             for name, link in self.ends.items():
                 link.unlink(missing_ok=True)
                 with suppress(KeyError):
                     os.close(self._masters.pop(name))
 
     def _carry(self, source: str, target: str) -> None:
+        look_s = LOOK_S
         while not self._is_over.is_set():
-            with self._lock:
+            with self._locks[source]:
                 data = self._read(source)
                 if data:
                     self.n_bytes[source] += len(data)
                     with suppress(OSError, KeyError):
                         os.write(self._masters[target], self._worn(data))
+            look_s = LOOK_S if data else min(MAX_LOOK_S, 1.2 * look_s)
             if not data:
-                time.sleep(0.002)
+                time.sleep(look_s)
             elif self._bytes_s:
                 time.sleep(len(data) / self._bytes_s)
 

@@ -9,13 +9,16 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from host_tools.boxes import Boxes
-from host_tools.serial_door import split_port
-from host_tools.tests.box_rig import CODE, ROOT, FakeBox
+from host_tools.device import Device
+from host_tools.errors import BoxAbsentError
+from host_tools.serial_door import over_serial, routed, split_port
+from host_tools.tests.box_rig import CODE, ROOT, FakeBox, wait_for
 from host_tools.tests.bundle_making import make_bundle
 from host_tools.tests.cable import Cable
 from host_tools.tests.terminal import Laptop
@@ -50,6 +53,23 @@ def test_a_box_without_a_network_is_paired_and_updated_over_the_cable(
     assert done.status == 1
     assert "cannot be opened" in done.err
     assert done.err.count("\n") == 1
+
+
+def test_a_box_that_has_restarted_is_spoken_to_anew(box: FakeBox, tmp_path: Path) -> None:
+    paired = box.pair()
+    with Cable(tmp_path / "cable") as cable, over_serial(str(cable.ends["laptop"])) as route:
+        (reached,) = routed([paired], route)
+        with Device.of(reached) as device:  # whose connection is open when the box goes down
+            for _ in range(2):
+                with bridged(box, cable):
+                    assert wait_for(partial(version_of, device), "an answer") == "0.1.0"
+
+
+def version_of(device: Device) -> str | None:
+    try:
+        return str(device.get("status")["version"])
+    except BoxAbsentError:
+        return None
 
 
 @pytest.mark.soak

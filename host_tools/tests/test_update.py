@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import select
+import socket
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
@@ -140,6 +144,68 @@ def test_a_release_that_is_not_well_is_told_and_the_box_is_back_by_itself(
     assert "is back on 0.1.0 by itself: 0.2.0 did not start, or was not well" in done.err
     assert paired.rauc["booted"] == "A"
     assert Device.of(Boxes().find([])[0]).get("status")["version"] == "0.1.0"
+
+
+class LossyRoute:
+    """A port that leads to another one, and loses one answer: the connection breaks instead. A context manager."""
+
+    def __init__(self, port: int, lost: int) -> None:
+        self._to, self._lost, self._n_answers = port, lost, 0
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listening.getsockname()[1]
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self._accept, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._listening.shutdown(socket.SHUT_RDWR)
+        self._listening.close()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                near, _ = self._listening.accept()
+                threading.Thread(target=self._carry, args=[near], daemon=True).start()
+
+    def _carry(self, near: socket.socket) -> None:
+        with near, suppress(OSError), socket.create_connection(("127.0.0.1", self._to)) as far:
+            is_asked = False
+            while True:
+                for source in select.select([near, far], [], [])[0]:
+                    if not (data := source.recv(1 << 20)):
+                        return
+                    if source is far and is_asked:
+                        self._n_answers += 1
+                        if self._n_answers == self._lost:
+                            return
+                    is_asked = source is near
+                    (far if source is near else near).sendall(data)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("lost", range(7, 14))  # before: whether it is there at all
+def test_an_answer_that_is_lost_on_the_way_does_not_end_an_update(
+    laptop: Laptop, box: FakeBox, tmp_path: Path, lost: int
+) -> None:
+    bundle = make_bundle(tmp_path / "new.raucb", n_blocks=40)
+    paired = box.pair()
+    with LossyRoute(box.port, lost) as route:
+        Boxes().keep(replace(paired, port=route.port))
+        done = laptop.run("update", bundle, "--yes")
+    assert done.status == 0, done
+    assert box.rauc["booted"] == "B"
+    assert box.n_starts == 2, "it was restarted once"
+
+
+def test_a_box_that_does_not_come_back_is_waited_for_as_long_as_was_asked(
+    laptop: Laptop, paired: FakeBox, tmp_path: Path
+) -> None:
+    paired.fate = "stuck"
+    make_bundle(tmp_path / "new.raucb", n_blocks=40)
+    done = laptop.run("update", "new.raucb", "--yes", "--patience", "2")
+    assert done.status == 1
+    assert "stage: not back and well after 2 s; look at it" in done.err
 
 
 def test_an_installation_that_fails_is_told_with_its_reason(laptop: Laptop, paired: FakeBox, tmp_path: Path) -> None:

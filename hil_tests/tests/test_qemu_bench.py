@@ -1,0 +1,17 @@
+"""What an emulated box's bench brings along, without the box."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from board_configs.board import load_board
+from hil_tests.bench import board_text
+
+
+def test_board_of_the_bench_is_the_shipped_one_but_smaller_and_asks_less(tmp_path: Path) -> None:
+    path = tmp_path / "qemu_arm64.toml"
+    path.write_text(board_text(), encoding="utf-8")
+    small, shipped = load_board(str(path)), load_board("qemu_arm64")
+    assert (small.name, small.image, small.update) == (shipped.name, shipped.image, shipped.update)
+    assert small.cards[0].n_capture == small.cards[0].n_playback == 2
+    assert small.budget.min_served_percent < shipped.budget.min_served_percent
