@@ -214,7 +214,7 @@ def test_dumps_of_a_box_lie_on_its_data_partition_for_root_and_the_agent_alone(t
     assert "Group=evenhand-agent\nStateDirectoryMode=0750\n" in service  # whom its files are of
     limits = (root / "etc/systemd/coredump.conf.d/evenhand.conf").read_text()
     assert "ExternalSizeMax=256M\nMaxUse=256M\n" in limits
-    assert "LimitCORE=0\n" in (root / "etc/systemd/system/evenhand-engine.service").read_text()
+    assert "LimitCORE=1\n" in (root / "etc/systemd/system/evenhand-engine.service").read_text()
 
 
 def test_seed_is_the_block_that_a_laptop_looks_for_and_says_nothing(tmp_path: Path) -> None:
