@@ -53,14 +53,11 @@ def test_a_box_without_a_network_is_paired_and_updated_over_the_cable(
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize(("flips", "n_blocks"), [(0.001, 400), (0.05, 8)])
-def test_an_update_survives_flipped_bytes_and_ten_unplugs(
-    laptop: Laptop, box: FakeBox, tmp_path: Path, flips: float, n_blocks: int
-) -> None:
-    make_bundle(tmp_path / "new.raucb", n_blocks=n_blocks)
+def test_an_update_survives_flipped_bytes_and_ten_unplugs(laptop: Laptop, box: FakeBox, tmp_path: Path) -> None:
+    make_bundle(tmp_path / "new.raucb", n_blocks=400)
     Boxes().keep(box.pair())
     with (
-        Cable(tmp_path / "cable", flips=flips) as cable,
+        Cable(tmp_path / "cable", flips=0.001) as cable,
         bridged(box, cable),
         laptop.at_terminal("update", "new.raucb", "--serial", cable.ends["laptop"], "--yes") as terminal,
     ):
