@@ -11,7 +11,7 @@ FORMATS = ("S32_LE", "S24_3LE", "S16_LE")
 MACHINES = ("any", "aarch64", "x86_64")
 ROLES = ("main", "secondary")
 SCHEMES = ("tryboot", "uefi", "app_slots", "qemu_rom", "none")
-IMAGE_SCHEMES = ("tryboot", "qemu_rom")  # those with two root slots of our own
+IMAGE_SCHEMES = ("tryboot", "qemu_rom", "uefi")  # those with two root slots of our own
 OUTPUTS = (
     "main_l", "main_r", "record_l", "record_r", "aux_1", "aux_2", "aux_3", "aux_4", "aux_5", "aux_6",
     "monitor_l", "monitor_r",

@@ -27,6 +27,7 @@ class PairedBox:
     port: int
     fingerprint: str  # SHA-256 of its certificate
     token: str
+    is_cabled: bool = False  # just now, over a serial cable; not kept
 
     @property
     def address(self) -> str:
@@ -106,5 +107,6 @@ class Boxes:
         except OSError as error:
             raise HostError(f"{self._path.parent}: {error.strerror}; ${FOLDER_VARIABLE} names another folder") from None
         with replaced(self._path, mode=0o600) as file:
-            file.write(json.dumps({"boxes": [asdict(box) for box in boxes]}, indent=1).encode())
+            kept = [{key: value for key, value in asdict(box).items() if key != "is_cabled"} for box in boxes]
+            file.write(json.dumps({"boxes": kept}, indent=1).encode())
         self._boxes = boxes

@@ -29,6 +29,7 @@ from .errors import BoxAbsentError, HostError, RefusedError
 
 PORT = 4717
 CONNECT_S = 5.0
+CABLE_CONNECT_S = 45.0  # a handshake over a serial cable takes its time, and the cable may be out just now
 ANSWER_S = 90.0  # RAUC looks through a bundle, an SD card syncs
 # What both sides of pairing agree on; firmware/update/pairing.py says why.
 SCRYPT = {"n": 1 << 14, "r": 8, "p": 1, "dklen": 32}
@@ -47,20 +48,25 @@ class Device:
         SHA-256 of the certificate it must show.
     token
         What it knows us by; without one it only says hello.
+    connect_s
+        How long a handshake may take.
     """
 
-    def __init__(self, host: str, port: int, fingerprint: str, token: str | None = None) -> None:
-        self.host, self.port = host, port
+    def __init__(
+        self, host: str, port: int, fingerprint: str, token: str | None = None, connect_s: float = CONNECT_S
+    ) -> None:
+        self.host, self.port, self._connect_s = host, port, connect_s
         self._headers = {"authorization": f"Bearer {token}"} if token else {}
         self._pool = urllib3.HTTPSConnectionPool(
             host, port, maxsize=1, cert_reqs="CERT_NONE", assert_hostname=False, assert_fingerprint=fingerprint,
-            timeout=urllib3.Timeout(connect=CONNECT_S, read=ANSWER_S), retries=False,
+            timeout=urllib3.Timeout(connect=connect_s, read=ANSWER_S), retries=False,
         )  # fmt: skip
 
     @classmethod
     def of(cls, box: PairedBox) -> Self:
         """Return a paired box."""
-        return cls(box.host, box.port, box.fingerprint, box.token)
+        connect_s = CABLE_CONNECT_S if box.is_cabled else CONNECT_S
+        return cls(box.host, box.port, box.fingerprint, box.token, connect_s)
 
     def __enter__(self) -> Self:
         return self
@@ -145,7 +151,7 @@ class Device:
             raise BoxAbsentError(f"{place}: {_reason(error)}; is the box on, and on this network?") from None
         except ConnectTimeoutError:
             raise BoxAbsentError(
-                f"{place}: no answer in {CONNECT_S:.0f} s; is the box on, and on this network?"
+                f"{place}: no answer in {self._connect_s:.0f} s; is the box on, and on this network?"
             ) from None
         except SSLError as error:
             if "ingerprint" in str(error):
@@ -154,8 +160,8 @@ class Device:
                     "else somebody is in between"
                 ) from None
             raise BoxAbsentError(f"{place}: no TLS ({_reason(error)}); is it an Evenhand box?") from None
-        except ReadTimeoutError:
-            raise BoxAbsentError(f"{place}: no answer in {ANSWER_S:.0f} s; try again") from None
+        except ReadTimeoutError:  # in the handshake too
+            raise BoxAbsentError(f"{place}: no answer in time; try again") from None
         except (HTTPError, OSError) as error:
             raise BoxAbsentError(f"{place}: the connection broke ({_reason(error)}); try again") from None
 
@@ -172,7 +178,7 @@ def _reason(error: BaseException) -> str:
 # ------------------------------------------------------------------------------------------------------------ pairing
 
 
-def seen_fingerprint(host: str, port: int) -> str:
+def seen_fingerprint(host: str, port: int, connect_s: float = CONNECT_S) -> str:
     """Return the SHA-256 of the certificate that is shown there now.
 
     Raises
@@ -181,7 +187,7 @@ def seen_fingerprint(host: str, port: int) -> str:
         When nothing answers.
     """
     try:
-        pem = ssl.get_server_certificate((host, port), timeout=CONNECT_S)
+        pem = ssl.get_server_certificate((host, port), timeout=connect_s)
     except socket.gaierror:
         raise BoxAbsentError(f"{host}: no such host; is it on this network? `evenhand discover` looks") from None
     except (OSError, ValueError) as error:
@@ -190,7 +196,7 @@ def seen_fingerprint(host: str, port: int) -> str:
     return hashlib.sha256(ssl.PEM_cert_to_DER_cert(pem)).hexdigest()
 
 
-def pair(host: str, port: int, code: str, laptop: str) -> PairedBox:
+def pair(host: str, port: int, code: str, laptop: str, connect_s: float = CONNECT_S) -> PairedBox:
     """Prove to the box that we know its code, have it prove the same, and return how it is reached from now on.
 
     Raises
@@ -201,10 +207,10 @@ def pair(host: str, port: int, code: str, laptop: str) -> PairedBox:
     typed = "".join(c for c in code.upper().translate(str.maketrans("OIL", "011")) if c in ALPHABET)
     if len(typed) != CODE_LENGTH:
         raise HostError(f"{code!r} is no pairing code: {CODE_LENGTH} letters and digits, as ABCD-1234")
-    fingerprint, nonce = seen_fingerprint(host, port), secrets.token_hex(16)
+    fingerprint, nonce = seen_fingerprint(host, port, connect_s), secrets.token_hex(16)
     salt = f"evenhand-pairing-1:{fingerprint}:{nonce}".encode()
     key = hashlib.scrypt(typed.encode(), salt=salt, **SCRYPT)
-    with Device(host, port, fingerprint) as device:
+    with Device(host, port, fingerprint, connect_s=connect_s) as device:
         given = device.post("pair", name=laptop, nonce=nonce, proof=_proof(key, "laptop"))
     token = str(given.get("token", ""))
     if not hmac.compare_digest(_proof(key, f"box:{token}", ends=""), str(given.get("proof", ""))):

@@ -61,4 +61,4 @@ def routed(boxes: list[PairedBox], route: Route) -> list[PairedBox]:
         return boxes
     if len(boxes) != 1:
         raise HostError("--serial: one box hangs on the cable; name it")
-    return [replace(boxes[0], host=route[0], port=route[1])]
+    return [replace(boxes[0], host=route[0], port=route[1], is_cabled=True)]

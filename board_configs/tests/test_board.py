@@ -61,6 +61,7 @@ def test_all_promised_boards_are_here() -> None:
         "raspberry_pi_4",
         "raspberry_pi_5",
         "jetson_orin_nano",
+        "pc_rig",
         "qemu_arm64",
         "sim",
         "sim_preamps",
@@ -162,7 +163,7 @@ def test_a_card_with_more_channels_than_strips_is_fine_with_a_map(tmp_path: Path
 
 def test_an_unknown_board_is_answered_with_near_misses() -> None:
     assert refusal("raspbery_pi_5").startswith('no board "raspbery_pi_5"; did you mean raspberry_pi_5')
-    assert "known are jetson_orin_nano, qemu_arm64" in refusal("zx81")
+    assert "known are jetson_orin_nano, pc_rig, qemu_arm64" in refusal("zx81")
 
 
 @pytest.mark.parametrize("name", ["", "..", "sim\0", "SIM"])

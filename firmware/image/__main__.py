@@ -25,7 +25,7 @@ from .debs import Debs
 from .packages import Packages
 from .platform import find_platform
 from .recipe import debian_lock, read_recipe, wheels_lock
-from .target import AMD64, ARM64, TARGETS
+from .target import AMD64, ARM64, BY_MACHINE, TARGETS, Target
 from .tree import Release
 
 EXAMPLE = """\
@@ -154,24 +154,27 @@ def _lock(options: argparse.Namespace) -> None:
     recipe = read_recipe()
     say = _quiet if options.json else _say
     say("lists of packages", 0.0)
-    found: dict[str, str] = {}
+    found: dict[Target, dict[str, str]] = {ARM64: {}, AMD64: {}}
     for board in map(load_board, options.board):
-        platform = find_platform(board)
+        platform, target = find_platform(board), BY_MACHINE.get(board.machine)
         image = platform.for_board(board).image
-        if image is not None:
-            found |= Packages(image.kernel, platform, recipe, options.cache).versions()
-    others = Debs(options.cache / "apt-amd64", recipe.apt_sources, AMD64.architecture).versions(recipe.header_packages)
+        if image is not None and target is not None:
+            found[target] |= Packages(image.kernel, platform, recipe, options.cache, target).versions()
+    if not found[AMD64]:  # the package of that processor has our C, and no system
+        debs = Debs(options.cache / f"apt{AMD64.cache_suffix}", recipe.apt_sources, AMD64.architecture)
+        found[AMD64] = debs.versions(recipe.header_packages)
     say("Python packages", 0.1)
     text = wheels.lock_text(options.cache / "wheels-new", recipe.wheels, recipe.sources, ARM64)
     same = sorted(set(wheels.read_digests(text).values()) - set(recipe.sources))  # one version for every processor
     other_text = wheels.lock_text(options.cache / "wheels-new-amd64", same, recipe.sources, AMD64)
     head = "# Debian packages of the image with their versions; written by: python -m firmware.image lock\n"
-    for target, versions, python in ((ARM64, found, text), (AMD64, others, other_text)):
-        lines = "".join(f"{n} {v}\n" for n, v in sorted(versions.items()))
+    for target, python in ((ARM64, text), (AMD64, other_text)):
+        lines = "".join(f"{n} {v}\n" for n, v in sorted(found[target].items()))
         debian_lock(target).write_text(head + lines, encoding="utf-8")
         wheels_lock(target).write_text(python, encoding="utf-8")
-    print(json.dumps({"debian": len(found), "python": len(wheels.read_digests(text))}) if options.json else
-          f"{len(found)} Debian packages, {len(wheels.read_digests(text))} of Python; look at: git diff")  # fmt: skip
+    n_debian, n_python = sum(map(len, found.values())), len(wheels.read_digests(text))
+    print(json.dumps({"debian": n_debian, "python": n_python}) if options.json else
+          f"{n_debian} Debian packages, {n_python} of Python; look at: git diff")  # fmt: skip
 
 
 def version() -> str:

@@ -23,14 +23,11 @@ from .layout import table_of
 from .packages import Packages
 from .platform import Platform
 from .recipe import Recipe, debian_lock, read_lock, refuse_drift
-from .target import ARM64
+from .target import BY_MACHINE
 from .tools import need
 from .tree import Release, device_modules, keyring_text, write_modules, write_programs, write_system
 
-PROGRAMS = (
-    "aarch64-linux-gnu-gcc", "aarch64-linux-gnu-strip", "apt-get", "depmod", "dpkg-deb", "mcopy", "mkfs.vfat", "mke2fs",
-    "mksquashfs", "zstd",
-)  # fmt: skip
+PROGRAMS = ("apt-get", "depmod", "dpkg-deb", "mcopy", "mkfs.vfat", "mke2fs", "mksquashfs", "mmd", "zstd")
 Progress = Callable[[str, float], None]  # what begins, and how much of the whole is done, 0 to 1
 HASHED_BYTES = 1 << 20
 
@@ -61,10 +58,11 @@ def build(job: Job, recipe: Recipe, progress: Progress) -> dict[str, Any]:
     board, platform = job.platform.for_board(job.board), job.platform
     table = table_of(board)
     assert board.image is not None
-    if board.machine != "aarch64":
-        raise EvenhandError(f"{board.path.name}: machine is {board.machine}; images are built for aarch64 as yet")
+    target = BY_MACHINE.get(board.machine)
+    if target is None:
+        raise EvenhandError(f"{board.path.name}: machine is {board.machine}; images are for {', '.join(BY_MACHINE)}")
     keyring_text(job.keyring)
-    need(*PROGRAMS, *(("make",) if platform.has_tryboot else ()))
+    need(target.compiler, target.strip, *PROGRAMS, *(("make",) if platform.has_tryboot else ()))
     began_s = time.monotonic()
     parts = _Folder(job.out)
     with parts as folder:
@@ -73,49 +71,54 @@ def build(job: Job, recipe: Recipe, progress: Progress) -> dict[str, Any]:
         job.cache.mkdir(parents=True, exist_ok=True)
 
         progress("Debian packages", 0.0)
-        packages = Packages(board.image.kernel, platform, recipe, job.cache)
+        packages = Packages(board.image.kernel, platform, recipe, job.cache, target)
         found = packages.versions()
-        refuse_drift(found, read_lock(debian_lock(ARM64)))
+        refuse_drift(found, read_lock(debian_lock(target)))
         files_of_root = packages.debs.fetch(packages.root)
 
         progress("kernel and first root", 0.2)
-        kernel_name = packages.kernel[0]
-        kernel = find_kernel(packages.kernel_debs.extract(packages.kernel, job.cache / f"kernel-{found[kernel_name]}"))
+        unpacked = job.cache / f"kernel-{found[packages.kernel[0]]}{target.cache_suffix}"
+        kernel = find_kernel(packages.kernel_debs.extract(packages.kernel, unpacked))
         own: list[Path] = []
         if platform.has_tryboot:
             own.append(tryboot_module(packages.kernel_debs, packages.kernel_suite, kernel.release, recipe, job.cache))
             image = dataclasses.replace(board.image, modules=(*board.image.modules, TRYBOOT))
             board = dataclasses.replace(board, image=image)
         busybox = packages.debs.extract(recipe.initramfs_packages, work / "initramfs-packages") / "bin/busybox"
-        devices = device_modules(kernel, platform, platform.first_root_devices) if platform.first_root_devices else []
+        devices = list(platform.first_root_modules)
+        if platform.first_root_devices:
+            devices += device_modules(kernel, platform, platform.first_root_devices)
         first_root = initramfs(kernel, board, recipe, busybox.read_bytes(), work, devices)
 
         progress("programs", 0.3)
         headers = packages.debs.extract(recipe.header_packages, work / "headers")
         tree = work / "tree"
-        python = write_programs(tree, wheels.fetch(job.cache / "wheels"), headers, work, job.cache, recipe)
+        fetched = wheels.fetch(job.cache / f"wheels{target.cache_suffix}", target)
+        python = write_programs(tree, fetched, headers, work, job.cache, recipe, target)
         write_modules(tree, kernel, board, recipe, platform, own)
         write_system(tree, board, job.release, job.keyring)
         shipped = packages.shipped()
         (tree / "var/lib/dpkg").mkdir(parents=True)
-        (tree / "var/lib/dpkg/status").write_text(sbom.status_text(shipped), encoding="utf-8")
+        (tree / "var/lib/dpkg/status").write_text(sbom.status_text(shipped, target), encoding="utf-8")
 
         progress("packing the root", 0.5)
         names = _names(job)
         rootfs.squash(rootfs.root_files(files_of_root, tree, recipe), recipe.epoch_s, folder / names["root"])
         progress("partitions", 0.9)
-        beside = {**_device_trees(kernel, platform), **packages.loader_files(platform, work)}
+        beside, loader = _device_trees(kernel, platform), packages.loader_files(platform, work)
+        select = loader if disk.is_pc(board) else None  # a PC's chooses the slot, a board's lies in it
+        beside |= {} if disk.is_pc(board) else loader
         files = disk.boot_files(board, kernel.image.read_bytes(), first_root, platform, beside)
         assert board.image is not None
         disk.write_fat(folder / names["boot"], board.image.boot_mib, "BOOT", files, recipe.epoch_s)
-        disk.write_select(work / "select.vfat", recipe.epoch_s)
+        disk.write_select(work / "select.vfat", recipe.epoch_s, select)
         disk.write_data(work / "data.ext4", board, recipe.epoch_s)
         disk.write_disk(
             folder / names["disk"], table,
             select=work / "select.vfat", boot=folder / names["boot"], root=folder / names["root"],
             data=work / "data.ext4",
         )  # fmt: skip
-        bill = sbom.bill(job.release, shipped, python, recipe.epoch_s)
+        bill = sbom.bill(job.release, shipped, python, recipe.epoch_s, target)
         (folder / names["bill"]).write_text(bill, encoding="utf-8")
         progress("digests", 0.95)
         record = {

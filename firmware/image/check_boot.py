@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import re
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 from firmware.errors import EvenhandError
 
+from . import grub
 from .check import Look, Wanted, look
 from .device_tree import Drivers, Node, find, read_tree, suppliers
-from .disk import command_line
+from .disk import KERNEL, command_line, is_pc
 from .elf import read_elf
 from .kernel import read_needs
 from .layout import DATA
 from .opened import Image
 
 ARM64_MAGIC_AT, ARM64_MAGIC = 0x38, b"ARM\x64"
+PC_MAGIC_AT, PC_MAGIC, PC_VERSION_AT = 0x202, b"HdrS", 0x20E
 VERSION = re.compile(rb"Linux version (\S+) [^\0\n]{0,400}?(#\d+ [^\0\n]{0,200})")
 # Driven before there are modules, or, of the display, not needed: no alias says so.
 WITHOUT_ALIAS = {"fixed-clock", "arm,gic-400", "brcm,bcm2835-dsi0", "brcm,bcm2711-dsi1"}
@@ -44,6 +46,9 @@ def read_config(text: str) -> dict[str, str]:
 
 def boot_looks(image: Image, wanted: Wanted) -> Iterator[Look]:
     """Look at the boot partition of slot a."""
+    if is_pc(wanted.board):
+        yield from _pc_looks(image, wanted)
+        return
     config_file = image.boot / "config.txt"
     config = read_config(config_file.read_text(encoding="ascii", errors="replace")) if config_file.exists() else {}
     names = [config[key] for key in ("kernel", "initramfs", "cmdline", "start_file", "fixup_file") if key in config]
@@ -56,17 +61,48 @@ def boot_looks(image: Image, wanted: Wanted) -> Iterator[Look]:
     yield look("boot chain", f"config.txt names {', '.join(dict.fromkeys(names))}", wrong)
     if wanted.platform.loader_files:
         yield _loader(image, wanted)
-    yield _kernel(image, wanted, config)
+    yield _kernel(image, wanted, config.get("kernel", KERNEL))
     line = image.boot / config.get("cmdline", "cmdline.txt")
     yield _command_line(line.read_text(encoding="ascii", errors="replace") if line.exists() else "", wanted)
     for name, _ in wanted.platform.device_trees:
         yield _device_tree(image, wanted, name)
 
 
+def _pc_looks(image: Image, wanted: Wanted) -> Iterator[Look]:
+    path = image.boot / grub.SLOT
+    lines = path.read_text(encoding="ascii", errors="replace").splitlines() if path.exists() else []
+    words = {line.split()[0]: line.split()[1:] for line in lines if line.split()}
+    names = [words.get(command, [""])[0].lstrip("/") for command in ("linux", "initrd")]
+    wrong = [f"{grub.SLOT} names no {command}" for command in ("linux", "initrd") if command not in words]
+    wrong += [f"{name} is not there" for name in names if name and not (image.boot / name).is_file()]
+    yield look("boot chain", f"{grub.SLOT} names {', '.join(names)}", wrong)
+    yield _kernel(image, wanted, names[0] or grub.KERNEL)
+    line = " ".join(words.get("linux", [""])[1:])
+    told = "evenhand.partition=$partition"
+    yield (
+        _command_line(line.replace(f" {told}", ""), wanted)
+        if told in line
+        else look("command line", line, ["the first root is not told which partition it came from"])
+    )
+
+
 def kernel_release(image: Image) -> str:
     """Return which kernel the boot partition has; "" for none."""
-    found = VERSION.search((image.boot / "kernel8.img").read_bytes()) if (image.boot / "kernel8.img").exists() else None
-    return found[1].decode() if found else ""
+    for name in (KERNEL, grub.KERNEL):
+        if (image.boot / name).exists() and (found := _version((image.boot / name).read_bytes())):
+            return found[0]
+    return ""
+
+
+def _version(content: bytes) -> tuple[str, str] | None:
+    """Return which Linux a kernel is, and how it was built; a PC's is packed, and says it in its head."""
+    if content[PC_MAGIC_AT : PC_MAGIC_AT + 4] == PC_MAGIC:  # the kernel's Documentation/arch/x86/boot.rst
+        at = int.from_bytes(content[PC_VERSION_AT : PC_VERSION_AT + 2], "little") + 512
+        text = content[at : content.find(b"\0", at)].decode("ascii", "replace")
+        release, _, how = text.partition(" ")
+        return (release, how) if release else None
+    found = VERSION.search(content)
+    return (found[1].decode(), found[2].decode()) if found else None
 
 
 def read_cpio(content: bytes) -> dict[str, tuple[int, bytes]]:
@@ -111,7 +147,9 @@ def first_root_looks(image: Image, wanted: Wanted) -> Iterator[Look]:
         yield look("first root", path.name, [str(error)])
         return
     yield look(
-        "first root", f"{len(files)} entries, {path.stat().st_size / 1e6:.1f} MB packed", _init_faults(image, files)
+        "first root",
+        f"{len(files)} entries, {path.stat().st_size / 1e6:.1f} MB packed",
+        _init_faults(image, wanted, files),
     )
     yield _first_modules(image, wanted, files)
 
@@ -127,20 +165,22 @@ def _loader(image: Image, wanted: Wanted) -> Look:
     if not (image.boot / "LICENCE.loader").is_file():
         wrong.append("its licence is not with it, as it asks for")
     return look(
-        "boot loader", f"{wanted.platform.loader_package}, {len(content) / 1e6:.1f} MB, with its licence", wrong
+        "boot loader", f"{wanted.platform.loader_packages[0]}, {len(content) / 1e6:.1f} MB, with its licence", wrong
     )
 
 
-def _kernel(image: Image, wanted: Wanted, config: Mapping[str, str]) -> Look:
-    path = image.boot / config.get("kernel", "kernel8.img")
+def _kernel(image: Image, wanted: Wanted, name: str) -> Look:
+    path = image.boot / name
     content = path.read_bytes() if path.exists() else b""
-    found = VERSION.search(content)
+    found = _version(content)
     wrong = []
-    if content[ARM64_MAGIC_AT : ARM64_MAGIC_AT + 4] != ARM64_MAGIC:
-        wrong.append("is no kernel for 64-bit Arm")
+    at, magic, kind = (PC_MAGIC_AT, PC_MAGIC, "a PC") if is_pc(wanted.board) else (
+        ARM64_MAGIC_AT, ARM64_MAGIC, "64-bit Arm")  # fmt: skip
+    if content[at : at + 4] != magic:
+        wrong.append(f"is no kernel for {kind}")
     if found is None:
         return look("kernel", path.name, [*wrong, "does not say which Linux it is"])
-    release, how = found[1].decode(), found[2].decode()
+    release, how = found
     assert wanted.board.image is not None
     if "-rt-" in wanted.board.image.kernel and "PREEMPT_RT" not in how:
         wrong.append("is no real-time kernel")
@@ -183,7 +223,7 @@ def _device_tree(image: Image, wanted: Wanted, name: str) -> Look:
     return look(name, f"{model}: {', '.join(devices)}", wrong)
 
 
-def _init_faults(image: Image, files: dict[str, tuple[int, bytes]]) -> Iterator[str]:
+def _init_faults(image: Image, wanted: Wanted, files: dict[str, tuple[int, bytes]]) -> Iterator[str]:
     mode, script = files.get("init", (0, b""))
     if not mode & 0o111 or not script.startswith(b"#!/bin/sh\n"):
         yield "/init is no program"
@@ -192,7 +232,7 @@ def _init_faults(image: Image, files: dict[str, tuple[int, bytes]]) -> Iterator[
     if syntax.returncode:
         yield f"/init is no shell: {syntax.stderr.decode().strip()[:100]}"
     busybox = read_elf(files.get("bin/busybox", (0, b""))[1])
-    if busybox is None or busybox.machine != "aarch64" or not busybox.is_static:
+    if busybox is None or busybox.machine != wanted.board.machine or not busybox.is_static:
         yield "/bin/busybox does not run alone on the box's processor"
     for word in sorted(_commands(script.decode("utf-8", "replace"))):
         if f"bin/{word}" not in files:
@@ -227,7 +267,9 @@ def _first_modules(image: Image, wanted: Wanted, files: dict[str, tuple[int, byt
     builtin = builtin_file.read_text(encoding="utf-8") if builtin_file.exists() else ""
     has = {Path(line).stem.replace("-", "_") for line in builtin.split()} | set(listed)
     wrong += [f"cannot mount: neither loads {name} nor has the kernel it" for name in NEEDED_THERE if name not in has]
-    driven: set[str] = set()
+    wrong += [f"drives no {name}" for name in wanted.platform.first_root_modules
+              if name.replace("-", "_") not in has]  # fmt: skip
+    driven: set[str] = set(wanted.platform.first_root_modules)
     for node, drivers in _storage(image, wanted, folder):
         if (
             node.compatible

@@ -7,11 +7,14 @@ from collections.abc import Iterator
 
 from firmware.errors import EvenhandError
 from firmware.system.boot_selection import FILE_BYTES, read_selection
+from firmware.system.grub_env import ENV_BYTES, PLACE, read_env
 
 from .check import Look, Wanted, look
-from .disk import SEED, SEED_BYTES, SEED_MARK
+from .disk import SEED, SEED_BYTES, SEED_MARK, is_pc
+from .grub import CONFIG, LOADER, config_text
 from .layout import BOOT, DATA, ROOT, SELECT
 from .opened import Image
+from .packages import LICENCE
 
 EXTENDED = 4  # the partition that holds those after it
 KINDS = {SELECT: "c", BOOT[0]: "c", BOOT[1]: "c", EXTENDED: "f", ROOT[0]: "83", ROOT[1]: "83", DATA: "83"}
@@ -21,8 +24,8 @@ MIB = 1024 * 1024
 def disk_looks(image: Image, wanted: Wanted) -> Iterator[Look]:
     """Look at the disk."""
     yield look("partition table", f"{image.label}, {len(image.parts)} partitions, {image.size_bytes / 1e6:.0f} MB",
-               _table_faults(image))  # fmt: skip
-    yield _choice(image)
+               _table_faults(image, KINDS | ({SELECT: "ef"} if is_pc(wanted.board) else {})))  # fmt: skip
+    yield _grub(image) if is_pc(wanted.board) else _choice(image)
     yield _seed(image)
     wrong = [image.data_check] if image.data_check else []
     wrong += [f"holds {name} before the first start" for name in image.data_names if name != "lost+found"]
@@ -30,10 +33,10 @@ def disk_looks(image: Image, wanted: Wanted) -> Iterator[Look]:
     yield _beside(image, wanted)
 
 
-def _table_faults(image: Image) -> Iterator[str]:
+def _table_faults(image: Image, kinds: dict[int, str]) -> Iterator[str]:
     if image.label != "dos":
         yield f"is a {image.label} table; a Raspberry Pi tries no other slot from a GPT"
-    for number, kind in KINDS.items():
+    for number, kind in kinds.items():
         part = image.parts.get(number)
         if part is None:
             yield f"has no partition {number}"
@@ -75,6 +78,27 @@ def _choice(image: Image) -> Look:
     if b"tryboot_a_b=1" not in content:
         wrong.append("lacks tryboot_a_b=1: the try would be of a file, not of a partition")
     return look("choice of the slot", f"slot {committed} committed, the other one to be tried", wrong)
+
+
+def _grub(image: Image) -> Look:
+    wrong = []
+    loader, config, environment = (image.select / name for name in (LOADER, CONFIG, PLACE))
+    if not loader.exists() or not loader.read_bytes().startswith(b"MZ"):
+        wrong.append(f"{LOADER} is no program of UEFI")
+    if not config.exists() or config.read_text(encoding="ascii", errors="replace") != config_text():
+        wrong.append(f"{CONFIG} is not ours")
+    try:
+        content = environment.read_bytes()
+        committed, trial = read_env(content)
+        if (committed, trial) != ("a", ""):
+            wrong.append(f"commits slot {committed} and tries {trial or 'none'}; b is empty")
+        if len(content) != ENV_BYTES:
+            wrong.append(f"has {len(content)} bytes; the commit is one write of {ENV_BYTES}")
+    except (OSError, EvenhandError) as error:
+        wrong.append(str(error))
+    if not (image.select / LICENCE).is_file():
+        wrong.append("GRUB's licence is not with it, as it asks for")
+    return look("choice of the slot", "GRUB, slot a committed, the other one to be tried", wrong)
 
 
 def _seed(image: Image) -> Look:

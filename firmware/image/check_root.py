@@ -17,10 +17,11 @@ from .elf import Elf, read_elf
 from .kernel import read_needs
 from .layout import BOOT, DATA, ROOT, SELECT
 from .opened import Image
+from .target import BY_MACHINE, Target
 from .tree import ENABLED
 
 SITE = "opt/evenhand/.venv/lib/python3.11/site-packages"
-LIBRARIES = ("usr/lib/aarch64-linux-gnu", "usr/lib", "usr/lib/systemd", "usr/lib/aarch64-linux-gnu/systemd")
+LIBRARIES = ("usr/lib/{0}", "usr/lib", "usr/lib/systemd", "usr/lib/{0}/systemd")  # of a processor
 # What a box does with its kernel; built in or a module.
 FEATURES = {
     "snd_usb_audio": "USB sound cards", "overlay": "the layer over the root", "squashfs": "the root",
@@ -35,7 +36,7 @@ def root_looks(image: Image, wanted: Wanted) -> Iterator[Look]:
     yield _units(image)
     yield _modules(image, wanted)
     yield _features(image, wanted)
-    yield _libraries(image)
+    yield _libraries(image, BY_MACHINE[wanted.board.machine])
     yield _updates(image, wanted)
     yield _mounts(image)
     yield _packages(image)
@@ -149,8 +150,9 @@ def _features(image: Image, wanted: Wanted) -> Look:
     return look("what the kernel can", found, dict.fromkeys(wrong))
 
 
-def _libraries(image: Image) -> Look:
+def _libraries(image: Image, target: Target) -> Look:
     wrong = []
+    system = [place.format(target.triplet) for place in LIBRARIES]
     found: dict[str, Elf] = {}
     for name, listed in image.listing.items():
         path = image.root / name
@@ -163,7 +165,7 @@ def _libraries(image: Image) -> Look:
             continue
         if elf is not None:
             found[name] = elf
-            if elf.machine != "aarch64":
+            if elf.machine != target.machine:
                 wrong.append(f"/{name} is for {elf.machine}")
     for name, elf in found.items():
         folder = name.rpartition("/")[0]
@@ -171,10 +173,10 @@ def _libraries(image: Image) -> Look:
         if folder.endswith(".libs"):  # of a wheel: loaded by a module beside it, which looks there
             places.append(folder)
         wrong += [f"/{name} needs {library}, which is not there" for library in elf.needed
-                  if not any(_resolve(image, f"{place}/{library}") for place in (*places, *LIBRARIES))]  # fmt: skip
+                  if not any(_resolve(image, f"{place}/{library}") for place in (*places, *system))]  # fmt: skip
     wrong += [f"no compiled {name}" for name in ("firmware/_engine", "firmware/_live")
-              if not list((image.root / "opt/evenhand").glob(f"{name}.cpython-311-aarch64-linux-gnu.so"))]  # fmt: skip
-    return look("programs and libraries", f"{len(found)}, all for aarch64, each with what it needs"
+              if not list((image.root / "opt/evenhand").glob(f"{name}.{target.tag}.so"))]  # fmt: skip
+    return look("programs and libraries", f"{len(found)}, all for {target.machine}, each with what it needs"
                 if not wrong else f"{len(found)}", wrong)  # fmt: skip
 
 

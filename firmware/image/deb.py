@@ -68,7 +68,7 @@ def make_deb(job: DebJob, recipe: Recipe) -> dict[str, Any]:
     shutil.rmtree(work, ignore_errors=True)
     try:
         work.mkdir()
-        suffix = "" if job.target.architecture == "arm64" else f"-{job.target.architecture}"
+        suffix = job.target.cache_suffix
         debs = Debs(job.cache / f"apt{suffix}", recipe.apt_sources, job.target.architecture)
         refuse_drift(debs.versions(recipe.header_packages), read_lock(debian_lock(job.target)))
         headers = debs.extract(recipe.header_packages, work / "headers")

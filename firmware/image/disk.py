@@ -13,8 +13,10 @@ from firmware.errors import EvenhandError
 from firmware.system.boot_selection import selection_bytes
 from firmware.system.partition_table import SECTOR_BYTES, Table
 
+from . import grub
 from .layout import BOOT, DATA, DATA_MIB, ROOT, SELECT, SELECT_MIB
 from .platform import Platform
+from .target import AMD64
 from .tools import call
 
 KERNEL, FIRST_ROOT = "kernel8.img", "initramfs.zst"
@@ -26,10 +28,21 @@ SEED, SEED_MARK, SEED_BYTES = "evenhand-seed.toml", b"# evenhand seed, block of 
 COMMAND_LINE = "panic=3 quiet"
 
 
+def is_pc(board: Board) -> bool:
+    """Whether the board starts as a PC does: UEFI and GRUB, and no device tree."""
+    return board.machine == AMD64.machine
+
+
+def kernel_name(board: Board) -> str:
+    """Return what the kernel is called in a boot partition."""
+    return grub.KERNEL if is_pc(board) else KERNEL
+
+
 def command_line(board: Board) -> str:
     """Return the kernel's command line; it is the same in both slots."""
     assert board.image is not None
-    words = [f"console={board.image.console}", COMMAND_LINE]
+    screen = ["console=tty0"] if is_pc(board) else []
+    words = [*screen, f"console={board.image.console}", COMMAND_LINE]
     if board.cores.audio is not None:
         words += [f"{key}={board.cores.audio}" for key in ("isolcpus", "nohz_full", "rcu_nocbs")]
     return " ".join(words) + "\n"
@@ -38,13 +51,16 @@ def command_line(board: Board) -> str:
 def boot_files(
     board: Board, kernel: bytes, first_root: bytes, platform: Platform, more: Mapping[str, bytes],
 ) -> dict[str, bytes]:  # fmt: skip
-    """Return what lies in a boot partition, as a Raspberry Pi's firmware reads it.
+    """Return what lies in a boot partition, as a Raspberry Pi's firmware, or a PC's GRUB, reads it.
 
     Parameters
     ----------
     more
         The platform's own: device trees, what the boot loader itself is made of.
     """
+    if is_pc(board):
+        return {grub.SLOT: grub.slot_text(command_line(board)).encode("ascii"), grub.KERNEL: kernel,
+                grub.FIRST_ROOT: first_root, **more}  # fmt: skip
     config = (
         "# Read by the boot loader. Made by firmware/image; the next update writes it anew.\n"
         + "".join(f"{line}\n" for line in platform.config)
@@ -78,8 +94,11 @@ def write_fat(out: Path, mib: int, label: str, files: Mapping[str, bytes], epoch
     environment = {"SOURCE_DATE_EPOCH": str(epoch_s), "MTOOLS_SKIP_CHECK": "1"}
     call(["mkfs.vfat", "-F", "32", "-s", "1", "-n", label, "--invariant", "-C", out, str(mib * 1024)],
          label, env=environment)  # fmt: skip
+    folders = sorted({str(folder) for name in files for folder in Path(name).parents if str(folder) != "."})
+    for folder in folders:
+        call(["mmd", "-i", out, f"::{folder}"], f"{label}: {folder}", env=environment)
     for name, content in files.items():
-        path = stage / name
+        path = stage / Path(name).name
         path.write_bytes(content)
         os.utime(path, (epoch_s, epoch_s))
         call(["mcopy", "-m", "-i", out, path, f"::{name}"], f"{label}: {name}", env=environment)
@@ -91,10 +110,16 @@ def seed_block() -> bytes:
     return SEED_MARK + b"#" * (SEED_BYTES - len(SEED_MARK) - 1) + b"\n"
 
 
-def write_select(out: Path, epoch_s: int) -> None:
-    """Write the partition with the choice of the slot, slot a committed, and the seed that says nothing yet."""
-    files = {"autoboot.txt": selection_bytes("a"), SEED: seed_block()}
-    write_fat(out, SELECT_MIB, "SELECT", files, epoch_s)
+def write_select(out: Path, epoch_s: int, loader: Mapping[str, bytes] | None = None) -> None:
+    """Write the partition with the choice of the slot, slot a committed, and the seed that says nothing yet.
+
+    Parameters
+    ----------
+    loader
+        A PC's GRUB with what belongs to it; None on a board whose firmware chooses by itself.
+    """
+    choice = {"autoboot.txt": selection_bytes("a")} if loader is None else grub.select_files(dict(loader))
+    write_fat(out, SELECT_MIB, "SELECT", {**choice, SEED: seed_block()}, epoch_s)
 
 
 def write_data(out: Path, board: Board, epoch_s: int) -> None:

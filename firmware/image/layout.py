@@ -1,9 +1,9 @@
 """Where everything lies on the disk of a box: one partition to choose a slot, two slots of boot and root, and the data.
 
-    1 select   autoboot.txt: which slot is committed   2, 3 boot  kernel, first root, command line of a and b
+    1 select   which slot is committed; a PC's GRUB    2, 3 boot  kernel, first root, command line of a and b
     5, 6 root  read-only system of slots a and b       7 data     settings, scenes, recordings; grows to the end
 
-The table is an MBR: the boot loader of a Raspberry Pi does not try another slot from a GPT.
+The table is an MBR: the boot loader of a Raspberry Pi does not try another slot from a GPT, and UEFI reads both.
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ import hashlib
 
 from board_configs.board import Board
 from firmware.errors import EvenhandError
-from firmware.system.partition_table import ALIGN_SECTORS, EXTENDED, FAT, LINUX, Partition, Table
+from firmware.system.partition_table import ALIGN_SECTORS, ESP, EXTENDED, FAT, LINUX, Partition, Table
+
+from .target import AMD64
 
 SELECT, BOOT, ROOT, DATA = 1, (2, 3), (5, 6), 7
 SELECT_MIB = 40  # FAT32 has at least 33 MiB, and a boot loader reads nothing older
@@ -40,7 +42,7 @@ def table_of(board: Board) -> Table:
         partitions.append(Partition(number=number, kind=kind, start=at, n_sectors=mib * MIB_SECTORS))
         at += mib * MIB_SECTORS
 
-    add(SELECT, FAT, SELECT_MIB)
+    add(SELECT, ESP if board.machine == AMD64.machine else FAT, SELECT_MIB)
     for number in BOOT:
         add(number, FAT, image.boot_mib)
     logical = ((ROOT[0], image.root_mib), (ROOT[1], image.root_mib), (DATA, DATA_MIB))

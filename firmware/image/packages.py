@@ -9,6 +9,9 @@ from firmware.errors import EvenhandError
 from .debs import Debs
 from .platform import Platform
 from .recipe import Recipe
+from .target import ARM64, Target
+
+LICENCE = "LICENCE.loader"
 
 
 class Packages:
@@ -20,22 +23,27 @@ class Packages:
         Debian's package that stands for the newest kernel of a kind.
     cache
         Where lists and packages are kept from build to build.
+    target
+        Whose they are.
     """
 
-    def __init__(self, kernel: str, platform: Platform, recipe: Recipe, cache: Path) -> None:
+    def __init__(self, kernel: str, platform: Platform, recipe: Recipe, cache: Path, target: Target = ARM64) -> None:
         self._recipe = recipe
-        self.debs = Debs(cache / "apt", recipe.apt_sources)
+        suffix, architecture = target.cache_suffix, target.architecture
+        self.debs = Debs(cache / f"apt{suffix}", recipe.apt_sources, architecture)
         self.kernel_suite = platform.kernel_suite or recipe.suite
         self.kernel_debs = self.debs
         if platform.kernel_suite:
             suite = platform.kernel_suite
-            self.kernel_debs = Debs(cache / f"apt-{suite}", recipe.sources_of(suite))
+            self.kernel_debs = Debs(cache / f"apt-{suite}{suffix}", recipe.sources_of(suite), architecture)
         self.kernel = self.kernel_debs.parts_of_kernel(self.kernel_debs.real_kernel(kernel))
-        self.loader: list[str] = [platform.loader_package] if platform.loader_package else []
+        self.loader = list(platform.loader_packages)
         self._loader_debs = self.debs
         if platform.loader_suite:
             suite = platform.loader_suite
-            self._loader_debs = Debs(cache / f"apt-{suite}", recipe.sources_of(suite, "main non-free-firmware"))
+            self._loader_debs = Debs(
+                cache / f"apt-{suite}{suffix}", recipe.sources_of(suite, "main non-free-firmware"), architecture
+            )
         self.root = {n: v for n, v in self.debs.closure(recipe.packages).items() if n not in recipe.left_out}
 
     def versions(self) -> dict[str, str]:
@@ -61,8 +69,8 @@ class Packages:
         if not self.loader:
             return {}
         unpacked = self._loader_debs.extract(self.loader, work / "loader")
-        wanted = [*platform.loader_files, ("LICENCE.loader", platform.loader_licence)]
+        wanted = [*platform.loader_files, (LICENCE, platform.loader_licence)]
         missing = [place for _, place in wanted if not (unpacked / place).is_file()]
         if missing:
-            raise EvenhandError(f"{platform.name}.toml: {platform.loader_package} has no {missing[0]}")
+            raise EvenhandError(f"{platform.name}.toml: {self.loader[0]} has no {missing[0]}")
         return {name: (unpacked / place).read_bytes() for name, place in wanted}

@@ -32,12 +32,13 @@ class Platform:
     kernel_suite: str = ""  # of Debian; "" is the recipe's
     device_trees: tuple[tuple[str, str], ...] = ()  # name in the boot partition, file of the kernel's package
     first_root_devices: tuple[str, ...] = ()  # what a device tree calls compatible
+    first_root_modules: tuple[str, ...] = ()  # where no device tree says it
     root_devices: tuple[str, ...] = ()
     hot_plugged: tuple[str, ...] = ()  # patterns of modules
     unused: tuple[str, ...] = ()  # modules
     has_tryboot: bool = False
     loader_suite: str = ""
-    loader_package: str = ""
+    loader_packages: tuple[str, ...] = ()
     loader_files: tuple[tuple[str, str], ...] = ()  # name in the boot partition, file of the package
     loader_licence: str = ""
     config: tuple[str, ...] = ("arm_64bit=1", "enable_uart=1")  # lines for the boot loader
@@ -101,12 +102,13 @@ def read_platform(path: Path) -> Platform:
             kernel_suite=kernel["suite"],
             device_trees=_pairs(kernel["device_trees"]),
             first_root_devices=tuple(kernel["first_root"]),
+            first_root_modules=tuple(kernel.get("first_root_modules", ())),
             root_devices=tuple(kernel["root"]),
             hot_plugged=tuple(kernel["hot_plugged"]),
             unused=tuple(kernel["unused"]),
             has_tryboot=kernel["tryboot"],
             loader_suite=loader.get("suite", ""),
-            loader_package=loader.get("package", ""),
+            loader_packages=tuple(loader.get("packages", ())),
             loader_files=_pairs(loader.get("files", {})),
             loader_licence=loader.get("licence", ""),
             config=tuple(loader["config"]),

@@ -13,17 +13,20 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
+from .target import ARM64, Target
 from .tree import Release
 from .wheels import Package
 
 
-def status_text(debian: dict[str, str]) -> str:
+def status_text(debian: dict[str, str], target: Target = ARM64) -> str:
     """Return a dpkg status file of packages, so that those who look for known holes find what they know."""
-    paragraph = "Package: {}\nStatus: install ok installed\nArchitecture: arm64\nVersion: {}\n\n"
-    return "".join(paragraph.format(name, version) for name, version in sorted(debian.items()))
+    paragraph = "Package: {}\nStatus: install ok installed\nArchitecture: {}\nVersion: {}\n\n"
+    return "".join(paragraph.format(name, target.architecture, version) for name, version in sorted(debian.items()))
 
 
-def bill(release: Release, debian: dict[str, str], python: Iterable[Package], epoch_s: int) -> str:
+def bill(
+    release: Release, debian: dict[str, str], python: Iterable[Package], epoch_s: int, target: Target = ARM64
+) -> str:
     """Return the bill's text; the same image has the same bill.
 
     Parameters
@@ -31,7 +34,7 @@ def bill(release: Release, debian: dict[str, str], python: Iterable[Package], ep
     debian
         Debian's packages with their versions, kernel and first root among them.
     """
-    components = [_deb(name, version) for name, version in debian.items()]
+    components = [_deb(name, version, target) for name, version in debian.items()]
     components += [_wheel(package) for package in python]
     components.sort(key=lambda component: component["bom-ref"])
     body: dict[str, Any] = {
@@ -52,8 +55,8 @@ def bill(release: Release, debian: dict[str, str], python: Iterable[Package], ep
     return json.dumps({"serialNumber": f"urn:uuid:{uuid.UUID(digest[:32], version=4)}", **body}, indent=1) + "\n"
 
 
-def _deb(name: str, version: str) -> dict[str, Any]:
-    purl = f"pkg:deb/debian/{quote(name)}@{quote(version, safe='')}?arch=arm64&distro=debian-12"
+def _deb(name: str, version: str, target: Target) -> dict[str, Any]:
+    purl = f"pkg:deb/debian/{quote(name)}@{quote(version, safe='')}?arch={target.architecture}&distro=debian-12"
     return {"type": "library", "bom-ref": purl, "name": name, "version": version, "purl": purl}
 
 

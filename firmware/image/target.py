@@ -18,6 +18,11 @@ class Target:
         return f"{self.machine}-linux-gnu"
 
     @property
+    def cache_suffix(self) -> str:
+        """What ends the names of its folders in the cache."""
+        return "" if self.architecture == "arm64" else f"-{self.architecture}"
+
+    @property
     def compiler(self) -> str:
         """The C compiler that makes programs for it."""
         return f"{self.triplet}-gcc"
@@ -41,4 +46,5 @@ class Target:
 
 ARM64 = Target(architecture="arm64", machine="aarch64")
 AMD64 = Target(architecture="amd64", machine="x86_64")
+BY_MACHINE = {target.machine: target for target in (ARM64, AMD64)}
 TARGETS = {target.architecture: target for target in (ARM64, AMD64)}

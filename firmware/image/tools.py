@@ -12,9 +12,10 @@ from firmware.errors import EvenhandError
 
 # Program and the Debian package that has it.
 PACKAGE_OF = {
+    "x86_64-linux-gnu-gcc": "gcc", "x86_64-linux-gnu-strip": "binutils",
     "aarch64-linux-gnu-gcc": "gcc-aarch64-linux-gnu", "aarch64-linux-gnu-strip": "binutils-aarch64-linux-gnu",
     "apt-get": "apt", "cpio": "cpio", "depmod": "kmod", "debugfs": "e2fsprogs", "e2fsck": "e2fsprogs",
-    "dpkg-deb": "dpkg", "mcopy": "mtools", "mformat": "mtools",
+    "dpkg-deb": "dpkg", "mcopy": "mtools", "mmd": "mtools", "mformat": "mtools",
     "make": "make", "mke2fs": "e2fsprogs", "mkfs.vfat": "dosfstools", "mksquashfs": "squashfs-tools", "rauc": "rauc",
     "sfdisk": "fdisk", "unsquashfs": "squashfs-tools", "zstd": "zstd",
 }  # fmt: skip

@@ -150,7 +150,8 @@ def write_system(tree: Path, board: Board, release: Release, keyring: Path) -> N
     _put(tree, "usr/lib/evenhand/release.json", release.as_json())
     _put(tree, "opt/evenhand/pyproject.toml", project_text(release.version))
     _put(tree, "usr/bin/evenhand-box", LAUNCHER, is_program=True)
-    for folder in ("boot/select", "data", "var/lib/evenhand", "var/lib/evenhand-agent", "var/log", "var/cache"):
+    kept = ("var/lib/evenhand", "var/lib/evenhand-agent", "var/lib/systemd/coredump")
+    for folder in ("boot/select", "data", *kept, "var/log", "var/cache"):
         (tree / folder).mkdir(parents=True, exist_ok=True)
     for target, units in ENABLED.items():
         for unit in units:

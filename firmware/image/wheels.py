@@ -114,6 +114,8 @@ def _place(name: str) -> str | None:
     parts = name.split("/")
     if parts[0].endswith(".data"):  # what does not belong beside the modules
         return "/".join(parts[2:]) if parts[1] in ("purelib", "platlib") else None
+    if name.startswith("ai_edge_litert/vendors/"):  # for accelerators, with libraries of their makers that nobody has
+        return None
     if "tests" in parts[1:] and not parts[0].endswith(".dist-info"):  # of NumPy and Matplotlib, tens of megabytes
         return None
     return name

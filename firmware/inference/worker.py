@@ -73,7 +73,7 @@ def main(argv: list[str] | None = None) -> int:
     with suppress(PermissionError):  # control's unit lets no call through that moves priorities: then we keep its own
         os.nice(NICE)
     resource.setrlimit(resource.RLIMIT_DATA, (MEMORY_LIMIT_BYTES, MEMORY_LIMIT_BYTES))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_CORE, (1, 1))  # neither a file nor, as with 0, into a pipe
     with socket.socket(fileno=options.fd) as link:
         try:
             brain = _started(options, [digit == "1" for digit in options.stereo])

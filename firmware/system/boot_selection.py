@@ -1,9 +1,10 @@
 """Which slot a box boots: the file that the boot loader reads, the slot it did boot, and the one try of the other.
 
-``autoboot.txt`` names the committed slot and the one to try. A Raspberry Pi's firmware reads it; where a try was asked
-for with the reboot, it takes the other slot once, and forgets. So nothing has to be undone after a slot that does not
-come up: the next start is the committed one. The commit is one write over the file's one sector, in its place: a power
-cut leaves the old file or the new one.
+On a Raspberry Pi ``autoboot.txt`` names the committed slot and the one to try; where a try was asked for with the
+reboot, its firmware takes the other slot once, and forgets. A PC's GRUB has both in its environment block
+(``grub_env.py``) and clears the try before it starts it. So nothing has to be undone after a slot that does not come
+up: the next start is the committed one. Each change is one write over the file's one sector, in its place: a power cut
+leaves the old file or the new one.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from firmware.errors import EvenhandError
+
+from .grub_env import PLACE, env_bytes, read_env
 
 FILE_BYTES = 512  # a sector, and the most that the boot loader reads
 PARTITION_OF = {"a": 2, "b": 3}
@@ -81,14 +84,23 @@ class BootSelection:
 
     def __init__(self, root: Path = Path("/")) -> None:
         self._folder = root / "boot/select"
-        self._loader = root / "proc/device-tree/chosen/bootloader"
+        self._grub = self._folder / PLACE
+        self._slot = root / "run/evenhand-boot/slot"  # the first root writes it
         self._reboot = root / "run/systemd/reboot-param"
         self._broken = root / "data/slots"
 
     @property
     def booted(self) -> str:
-        """The slot that runs, as the boot loader says."""
-        return self._told_slot("partition")
+        """The slot that runs, as the boot loader said."""
+        try:
+            name = self._slot.read_text(encoding="ascii").strip().removeprefix("EVENHAND_SLOT=")
+        except OSError as error:
+            raise EvenhandError(
+                f"{self._slot}: cannot be read ({error.strerror}); is the box one of our images?"
+            ) from None
+        if name not in PARTITION_OF:
+            raise EvenhandError(f"{self._slot}: names {name[:20]!r}, which is no slot")
+        return name
 
     @property
     def is_trial(self) -> bool:
@@ -98,12 +110,13 @@ class BootSelection:
     @property
     def committed(self) -> str:
         """The slot that the next ordinary start takes."""
-        return self._read().committed
+        return self._read()[0]
 
     @property
     def primary(self) -> str:
         """The slot that the next reboot takes: the trial, where one was asked for."""
-        return other(self.committed) if self._is_asked() else self.committed
+        committed, trial = self._read()
+        return trial or committed
 
     def ask(self, slot: str) -> None:
         """Let the next reboot take ``slot``: once where it is not committed."""
@@ -111,12 +124,20 @@ class BootSelection:
             self.withdraw()
             return
         self._mark(slot, is_broken=False)
+        if self._has_grub:
+            self._write(self._grub, env_bytes(self.committed, slot))
+            return
         self._reboot.parent.mkdir(parents=True, exist_ok=True)
         self._reboot.write_text(TRY, encoding="ascii")
 
     def withdraw(self) -> None:
         """Take back a try that was asked for."""
-        if self._is_asked():
+        committed, trial = self._read()
+        if not trial:
+            return
+        if self._has_grub:
+            self._write(self._grub, env_bytes(committed))
+        else:
             self._reboot.unlink()
 
     def is_good(self, slot: str) -> bool:
@@ -128,13 +149,10 @@ class BootSelection:
         self._mark(self.booted, is_broken=False)
         if not self.is_trial:
             return
-        with self._writable():
-            fd = os.open(self._folder / "autoboot.txt", os.O_WRONLY | os.O_CLOEXEC)
-            try:
-                os.pwrite(fd, selection_bytes(self.booted), 0)
-                os.fsync(fd)
-            finally:
-                os.close(fd)
+        if self._has_grub:
+            self._write(self._grub, env_bytes(self.booted))
+        else:
+            self._write(self._folder / "autoboot.txt", selection_bytes(self.booted))
 
     def give_up(self, slot: str) -> None:
         """Keep ``slot`` from being started; the committed one stays what it is."""
@@ -143,22 +161,21 @@ class BootSelection:
         self._mark(slot, is_broken=True)
         self.withdraw()
 
-    def _read(self) -> Selection:
-        path = self._folder / "autoboot.txt"
+    @property
+    def _has_grub(self) -> bool:
+        return self._grub.exists()
+
+    def _read(self) -> tuple[str, str]:
+        """Return the committed slot, and the one that the next reboot tries or ""."""
+        path = self._grub if self._has_grub else self._folder / "autoboot.txt"
         try:
-            return read_selection(path.read_bytes())
+            content = path.read_bytes()
         except OSError as error:
             raise EvenhandError(f"{path}: cannot be read ({error.strerror}); is the box one of our images?") from None
-
-    def _told_slot(self, name: str) -> str:
-        path = self._loader / name
-        try:
-            number = int.from_bytes(path.read_bytes(), "big")
-        except OSError as error:
-            raise EvenhandError(f"{path}: cannot be read ({error.strerror}); is the boot loader recent?") from None
-        if number not in SLOT_OF:
-            raise EvenhandError(f"{path}: the boot loader took partition {number}, which is no slot")
-        return SLOT_OF[number]
+        if self._has_grub:
+            return read_env(content)
+        said = read_selection(content)
+        return said.committed, said.trial if self._is_asked() else ""
 
     def _is_asked(self) -> bool:
         try:
@@ -173,6 +190,16 @@ class BootSelection:
             mark.touch()
         else:
             mark.unlink(missing_ok=True)
+
+    def _write(self, path: Path, content: bytes) -> None:
+        """Overwrite a file of one sector in its place."""
+        with self._writable():
+            fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+            try:
+                os.pwrite(fd, content, 0)
+                os.fsync(fd)
+            finally:
+                os.close(fd)
 
     @contextmanager
     def _writable(self) -> Iterator[None]:

@@ -12,6 +12,7 @@ from typing import Protocol
 SECTOR_BYTES = 512
 ALIGN_SECTORS = 2048  # 1 MiB: erase blocks of cards, and the room before a logical partition
 FAT, EXTENDED, LINUX = 0x0C, 0x0F, 0x83
+ESP = 0xEF  # what a PC's UEFI starts from: a FAT too
 ENTRY = struct.Struct("<B3sB3sII")
 NO_CHS = b"\xfe\xff\xff"  # the geometry of 1983 cannot say it: look at the sectors
 SIGNATURE = b"\x55\xaa"

@@ -128,10 +128,10 @@ class SystemdRig:
     ) -> None:
         self._stack.close()
 
-    def run(self, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    def run(self, *command: str, check: bool = True, timeout_s: float = 60.0) -> subprocess.CompletedProcess[str]:
         """Run a command in there, as root."""
         prefix = ["nsenter", "--target", str(self.init_pid), "--mount", "--pid", "--uts", "--ipc", "--net", "--cgroup"]
-        done = subprocess.run([*prefix, *command], capture_output=True, text=True, timeout=60)
+        done = subprocess.run([*prefix, *command], capture_output=True, text=True, timeout=timeout_s)
         assert not check or done.returncode == 0, (command, done.stdout, done.stderr, "".join(self.console[-50:]))
         return done
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from firmware.errors import EvenhandError
+from firmware.system import grub_env
 from firmware.system.boot_backend import main
 from firmware.system.boot_selection import (
     FILE_BYTES,
@@ -30,9 +31,8 @@ class Box:
         self.file = root / "boot/select/autoboot.txt"
         self.file.parent.mkdir(parents=True)
         self.file.write_bytes(selection_bytes(committed))
-        loader = root / "proc/device-tree/chosen/bootloader"
-        loader.mkdir(parents=True)
-        (loader / "partition").write_bytes(PARTITION_OF[booted].to_bytes(4, "big"))
+        (root / "run/evenhand-boot").mkdir(parents=True)
+        (root / "run/evenhand-boot/slot").write_text(f"EVENHAND_SLOT={booted}\n")
         (root / "data").mkdir()
 
     def backend(self, *words: str) -> int:
@@ -196,3 +196,83 @@ def test_commit_torn_anywhere_inside_its_sector_boots_one_of_both_or_is_refused_
     except EvenhandError:
         return
     assert {found.committed, found.trial} == {"a", "b"}
+
+
+# ------------------------------------------------------------------------------------------------------------- a PC
+
+
+class Pc(Box):
+    """The files of a PC, whose GRUB has the choice in its environment block."""
+
+    def __init__(self, root: Path, *, committed: str, booted: str, trial: str = "") -> None:
+        super().__init__(root, committed=committed, booted=booted)
+        self.file.unlink()
+        self.file = root / "boot/select" / grub_env.PLACE
+        self.file.parent.mkdir(parents=True)
+        self.file.write_bytes(grub_env.env_bytes(committed, trial))
+
+    @property
+    def next_slot(self) -> str:
+        committed, trial = grub_env.read_env(self.file.read_bytes())
+        return trial or committed
+
+    @property
+    def next_slot_after_a_power_cut(self) -> str:
+        return self.next_slot  # the try is on the disk
+
+
+@pytest.mark.parametrize(("committed", "trial"), [("a", ""), ("b", ""), ("a", "b"), ("b", "a")])
+def test_environment_block_is_one_sector_that_grub_knows_by_its_first_line(committed: str, trial: str) -> None:
+    content = grub_env.env_bytes(committed, trial)
+    assert len(content) == grub_env.ENV_BYTES == SECTOR_BYTES
+    assert content.splitlines()[:3] == [
+        b"# GRUB Environment Block", f"committed={committed}".encode(), f"trial={trial}".encode()
+    ]  # fmt: skip
+    assert set(content.splitlines()[3]) == {ord("#")}
+    assert grub_env.read_env(content) == (committed, trial)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"\0" * 512, b"committed=a\n", grub_env.MARK + b"committed=c\n", grub_env.MARK + b"trial=b\n"]
+)
+def test_environment_block_that_commits_no_slot_is_refused(content: bytes) -> None:
+    with pytest.raises(EvenhandError, match="grubenv: commits no slot"):
+        grub_env.read_env(content)
+
+
+def test_update_of_a_pc_is_tried_once_and_then_committed(tmp_path: Path, mounts: Path) -> None:
+    box = Pc(tmp_path / "box", committed="a", booted="a")
+    inode = box.file.stat().st_ino
+    assert box.backend("set-state", "b", "bad") == 0  # RAUC begins to write b
+    assert box.next_slot == "a"
+    assert box.backend("set-primary", "b") == 0
+    assert (box.next_slot, BootSelection(box.root).committed) == ("b", "a")
+    assert box.file.stat().st_ino == inode
+    assert mounts.read_text().split() == ["remount,rw", "remount,ro"]
+    assert not (box.root / "run/systemd/reboot-param").exists()
+
+    tried = Pc(tmp_path / "tried", committed="a", booted="b")  # GRUB has cleared the try
+    assert BootSelection(tried.root).is_trial
+    assert tried.next_slot == "a"
+    assert tried.backend("set-state", "b", "good") == 0
+    assert (tried.next_slot, BootSelection(tried.root).is_trial) == ("b", False)
+
+
+def test_slot_of_a_pc_that_is_written_anew_or_fails_is_not_tried(tmp_path: Path, mounts: Path) -> None:
+    box = Pc(tmp_path / "box", committed="a", booted="a", trial="b")
+    assert box.backend("set-state", "b", "bad") == 0  # the next update begins
+    assert (box.next_slot, BootSelection(box.root).is_good("b")) == ("a", False)
+    again = Pc(tmp_path / "again", committed="a", booted="a", trial="b")
+    assert again.backend("set-primary", "a") == 0  # taken back
+    assert again.next_slot == "a"
+
+
+@pytest.mark.parametrize("cut", range(0, grub_env.ENV_BYTES + 1, 16))
+def test_block_torn_inside_its_sector_boots_one_of_both_or_is_refused(cut: int) -> None:
+    torn = grub_env.env_bytes("b")[:cut] + grub_env.env_bytes("a", "b")[cut:]
+    try:
+        committed, trial = grub_env.read_env(torn)
+    except EvenhandError:
+        return
+    assert committed in ("a", "b")
+    assert trial in ("", "b")

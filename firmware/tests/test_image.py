@@ -17,12 +17,17 @@ import pytest
 
 from board_configs.board import load_board
 from firmware.errors import EvenhandError
-from firmware.image import bundle, cpio, disk, kernel, recipe, rootfs, sbom, setup, tools, tree, wheels
+from firmware.image import bundle, cpio, disk, grub, kernel, recipe, rootfs, sbom, setup, tools, tree, wheels
 from firmware.image.archive import FOLDER, Item, lay_over, link, merged_name, read_folder, text
-from firmware.image.target import ARM64
+from firmware.image.layout import table_of
+from firmware.image.platform import find_platform
+from firmware.image.target import AMD64, ARM64, Target
+from firmware.system import grub_env
+from firmware.system.partition_table import ESP, FAT
 
 BOARD = load_board("qemu_arm64")
 RELEASE = tree.Release(version="1.2.3", board="qemu_arm64", is_development=False)
+PC = find_platform(load_board("pc_rig")).for_board(load_board("pc_rig"))
 CERTIFICATE = "-----BEGIN CERTIFICATE-----\nMA==\n-----END CERTIFICATE-----\n"
 
 
@@ -198,6 +203,22 @@ def test_agent_of_the_box_is_enabled_keeps_its_own_and_is_alone_with_root_at_rau
     assert '<deny send_destination="de.pengutronix.rauc"/>' in policy
 
 
+def test_dumps_of_a_box_lie_on_its_data_partition_for_root_and_the_agent_alone(tmp_path: Path) -> None:
+    keyring = tmp_path / "ca.pem"
+    keyring.write_text(CERTIFICATE)
+    root = tmp_path / "tree"
+    tree.write_system(root, BOARD, RELEASE, keyring)
+    assert "/data/coredump /var/lib/systemd/coredump none bind" in (root / "etc/fstab").read_text()
+    assert (root / "var/lib/systemd/coredump").is_dir()
+    folders = (root / "etc/systemd/system/evenhand-folders.service").read_text()
+    assert "install -d -m 0750 -o root -g evenhand-agent /data/coredump" in folders
+    service = (root / "etc/systemd/system/systemd-coredump@.service.d/evenhand.conf").read_text()
+    assert "Group=evenhand-agent\nStateDirectoryMode=0750\n" in service  # whom its files are of
+    limits = (root / "etc/systemd/coredump.conf.d/evenhand.conf").read_text()
+    assert "ExternalSizeMax=256M\nMaxUse=256M\n" in limits
+    assert "LimitCORE=1\n" in (root / "etc/systemd/system/evenhand-engine.service").read_text()
+
+
 def test_seed_is_the_block_that_a_laptop_looks_for_and_says_nothing(tmp_path: Path) -> None:
     laptop = (rootfs_root() / "host_tools/seeding.py").read_text()
     assert f"MARK = {disk.SEED_MARK!r}".replace("'", '"') in laptop
@@ -275,6 +296,44 @@ def test_command_line_restarts_after_a_panic_and_is_the_same_in_both_slots() -> 
     assert not [word for word in line.split() if word.startswith(("root=", "rauc.slot="))]
 
 
+def test_pc_starts_from_its_first_partition_and_a_board_from_a_plain_one() -> None:
+    assert table_of(PC).find(1).kind == ESP
+    assert table_of(BOARD).find(1).kind == FAT
+
+
+def test_slot_of_a_pc_tells_the_first_root_which_one_it_is() -> None:
+    platform = find_platform(load_board("pc_rig"))
+    files = disk.boot_files(PC, b"kernel", b"root", platform, {})
+    assert set(files) == {"slot.cfg", "vmlinuz", "initramfs.zst"}
+    start, first_root = files["slot.cfg"].decode().splitlines()
+    assert start.split()[:2] == ["linux", "/vmlinuz"]
+    assert {"console=tty0", "console=ttyS0", "panic=3", "evenhand.partition=$partition"} <= set(start.split())
+    assert first_root == "initrd /initramfs.zst"
+
+
+def test_first_partition_of_a_pc_has_grub_its_choice_and_the_seed_the_same_each_time(tmp_path: Path) -> None:
+    if any(shutil.which(name, path=tools.PLACES) is None for name in ("mkfs.vfat", "mcopy", "mmd")):
+        pytest.skip("needs mkfs.vfat, mcopy and mmd, to make the partition")
+    for name in ("one", "two"):
+        disk.write_select(tmp_path / name, 1_764_115_200, {grub.LOADER: b"MZ grub", "LICENCE.loader": b"GPL"})
+    content = (tmp_path / "one").read_bytes()
+    assert content == (tmp_path / "two").read_bytes()
+    assert content.count(grub_env.env_bytes("a")) == 1  # in one sector, which GRUB and the box overwrite in place
+    assert content.index(grub_env.env_bytes("a")) % 512 == 0
+    assert content.count(disk.seed_block()) == 1
+    listed = subprocess.run(["mdir", "-b", "-/", "-i", tmp_path / "one", "::"], capture_output=True, text=True).stdout
+    assert {"::/EFI/BOOT/BOOTX64.EFI", "::/EFI/debian/grub.cfg", "::/EFI/debian/grubenv"} <= set(listed.split())
+    assert "autoboot.txt" not in listed
+
+
+def test_grub_clears_the_try_before_it_starts_anything() -> None:
+    text = grub.config_text()
+    cleared, started = text.index("save_env"), text.index("boot; fi")
+    assert text.index("set trial=\n", text.index('set slot="$trial"')) < cleared < started
+    if shutil.which("grub-script-check") is not None:
+        assert subprocess.run(["grub-script-check"], input=text, text=True, capture_output=True).returncode == 0
+
+
 def test_boot_partition_that_does_not_fit_is_refused(tmp_path: Path) -> None:
     with pytest.raises(EvenhandError, match=r"BOOT: 40.0 MiB do not fit into 34 MiB; raise boot_mib"):
         disk.write_fat(tmp_path / "x", 34, "BOOT", {"k": bytes(40 * disk.MIB)}, 1_764_115_200)
@@ -316,13 +375,14 @@ def test_news_are_those_of_the_version_else_of_the_newest() -> None:
 # --------------------------------------------------------------------------------------------- recipe, locks, tools
 
 
-def test_recipe_and_locks_agree() -> None:
+@pytest.mark.parametrize("target", [ARM64, AMD64], ids=lambda target: target.architecture)
+def test_recipe_and_locks_agree(target: Target) -> None:
     told = recipe.read_recipe()
-    debian = recipe.read_lock(recipe.debian_lock(ARM64))
+    debian = recipe.read_lock(recipe.debian_lock(target))
     assert set(told.packages) - set(told.left_out) <= set(debian)
     assert set(told.initramfs_packages) | set(told.header_packages) <= set(debian)
     assert [name for name in debian if name.startswith("linux-image-")]
-    python = {name.split("==")[0] for name in wheels.read_digests(recipe.wheels_lock(ARM64).read_text()).values()}
+    python = {name.split("==")[0] for name in wheels.read_digests(recipe.wheels_lock(target).read_text()).values()}
     for wanted in (*told.wheels, *told.sources):
         assert wanted.split("=")[0].split(">")[0] in python
 

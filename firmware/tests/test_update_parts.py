@@ -31,7 +31,7 @@ from firmware.update.api import Api, Identity, Places
 from firmware.update.backup import make_backup, read_backup
 from firmware.update.certificate import tls_context
 from firmware.update.events import Events
-from firmware.update.http import Answer, Limits, Request, Server
+from firmware.update.http import CABLE, Answer, Limits, Request, Server
 from firmware.update.pairing import Pairing, key_of, proof
 from firmware.update.rauc import Rauc
 from firmware.update.refusal import Refusal
@@ -249,10 +249,10 @@ def serving(tmp_path: Path, limits: Limits = QUICK) -> Iterator[int]:
     assert lines == []
 
 
-def connect(port: int) -> ssl.SSLSocket:
+def connect(port: int, whence: str = "127.0.0.1") -> ssl.SSLSocket:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    return context.wrap_socket(socket.create_connection(("127.0.0.1", port), timeout=30))
+    return context.wrap_socket(socket.create_connection(("127.0.0.1", port), timeout=30, source_address=(whence, 0)))
 
 
 def all_of(raw: ssl.SSLSocket) -> bytes:
@@ -294,6 +294,18 @@ def test_a_slow_head_is_let_go_and_a_slow_body_is_told(tmp_path: Path) -> None:
                     break
             raw.settimeout(30)
             assert "slower than 1e+06 bytes a second" in error_of(content + all_of(raw))
+
+
+def test_who_comes_over_a_serial_cable_is_waited_for_and_nobody_else(tmp_path: Path) -> None:
+    assert Limits().of("127.0.0.1") == Limits().of("::ffff:192.0.2.7") == Limits()
+    assert Limits().of("::ffff:127.0.0.2").handshake_s == 50.0
+    with serving(tmp_path) as port, connect(port, CABLE) as cabled, connect(port) as other:
+        for raw in (cabled, other):
+            raw.sendall(b"GET / HTTP/1.1\r\nHost: ")
+        time.sleep(3 * QUICK.header_s)
+        cabled.sendall(b"x\r\n\r\n")
+        assert cabled.recv(65536).startswith(b"HTTP/1.1 200")
+        assert all_of(other) == b""
 
 
 def test_connections_that_never_speak_do_not_keep_others_out_for_long(tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ async def run(options: argparse.Namespace, stop: threading.Event) -> None:
     pairing = Pairing(options.home, seed.pairing_code)
     places = Places(
         data=options.data, settings=options.settings, recordings=options.recordings, decisions=options.decisions,
-        journalctl=options.journalctl, machine=options.machine,
+        journalctl=options.journalctl, dumps=options.dumps, machine=options.machine,
     )  # fmt: skip
     api = Api(identity, board, places, pairing=pairing, upload=upload, updater=updater, events=events, ear=ear)
     notifier = Notifier()
@@ -162,6 +162,7 @@ def _arguments() -> argparse.ArgumentParser:
     parser.add_argument("--rauc", default="rauc", help="the updater's command")
     parser.add_argument("--rauc-option", action="append", default=[], help="one more word for each call of it")
     parser.add_argument("--journalctl", default="journalctl", help="reads the journal")
+    parser.add_argument("--dumps", type=Path, default=Places.dumps, metavar="DIR", help="what systemd-coredump keeps")
     parser.add_argument("--machine", type=Path, default=Path("/"), metavar="DIR",
                         help="file tree in which the machine tells of supply, heat and clocks (/)")  # fmt: skip
     parser.add_argument("--max-bundle-mb", type=int, default=MAX_BUNDLE_BYTES >> 20, help="largest bundle")

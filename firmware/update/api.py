@@ -16,6 +16,7 @@ from dsp_kernels.contract.generated.contract import CONTRACT_ID
 
 from .backup import MAX_BACKUP_BYTES, make_backup, read_backup, restore
 from .checkup import checkup
+from .dumps import Dumps
 from .events import Events
 from .http import Answer, Request
 from .logs import read_log
@@ -56,6 +57,7 @@ class Places:
     recordings: Path
     decisions: Path
     journalctl: str
+    dumps: Path = Path("/var/lib/systemd/coredump")
     machine: Path = Path("/")  # where its files begin: /sys and /proc are read for the checkup
 
 
@@ -72,6 +74,7 @@ class Api:
         self._identity, self._board, self._places = identity, board, places
         self._pairing, self._upload, self._updater, self._events, self._ear = pairing, upload, updater, events, ear
         self._scenes, self._recordings = Scenes(places.data / "scenes"), Recordings(places.recordings)
+        self._dumps = Dumps(places.dumps, places.journalctl)
         self._is_pairing = asyncio.Lock()
         self._instance = secrets.token_hex(4)  # tells one start of this box from the next
         self._open: dict[tuple[str, ...], Handler] = {
@@ -94,6 +97,8 @@ class Api:
             ("GET", "backup"): self._backup,
             ("POST", "restore"): self._restore,
             ("GET", "logs", ANY): self._logs,
+            ("GET", "dumps"): self._list_dumps,
+            ("GET", "dumps", ANY): self._get_dump,
             ("GET", "checkup"): self._checkup,
             ("GET", "scenes"): self._list_scenes,
             ("GET", "scenes", ANY): self._get_scene,
@@ -253,6 +258,17 @@ class Api:
             journalctl=self._places.journalctl, decisions=self._places.decisions,
         )  # fmt: skip
         return Answer(data=_once(text.encode()), size_bytes=len(text.encode()))
+
+    async def _list_dumps(self, _: Request) -> Answer:
+        return Answer(value={"dumps": await asyncio.to_thread(self._dumps.listed)})
+
+    async def _get_dump(self, request: Request) -> Answer:
+        name, consent = request.segments[2], request.query.get("consent", "")
+        span = request.headers.get("range")
+        answer = await asyncio.to_thread(self._dumps.answer, name, consent, span)
+        if span is None or span.startswith("bytes=0-"):  # not each time that it goes on
+            self._events.tell("dump given", name=name, laptop=request.laptop)
+        return answer
 
     async def _checkup(self, _: Request) -> Answer:
         self._ear.listen()

@@ -16,6 +16,7 @@ from board_configs.serial_link.line import SerialLine
 from ..system.notify import Notifier
 from ..system.process import serve
 from .agent import PORT
+from .http import CABLE
 
 BAUD = 115_200
 CONNECT_S = 5.0
@@ -31,7 +32,7 @@ def _arguments() -> argparse.ArgumentParser:
 
 def _run(options: argparse.Namespace, stop: threading.Event) -> None:
     def connect() -> socket.socket:
-        return socket.create_connection(("127.0.0.1", options.port), CONNECT_S)
+        return socket.create_connection(("127.0.0.1", options.port), CONNECT_S, (CABLE, 0))
 
     with SerialLine(options.device, options.baud) as line:
         Notifier().tell("READY=1")

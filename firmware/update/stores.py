@@ -101,19 +101,24 @@ class Recordings:
                 os.close(folder)
         except OSError:
             raise Refusal(404, f"no {name[:80]} in {recording[:80]}; `evenhand record list` names them") from None
-        size_bytes = os.fstat(fd).st_size
-        try:
-            first, last = _span(byte_range, size_bytes)
-        except BaseException:
-            os.close(fd)
-            raise
-        headers = {"accept-ranges": "bytes"}
-        if byte_range:
-            headers["content-range"] = f"bytes {first}-{last}/{size_bytes}"
-        return Answer(
-            status=206 if byte_range else 200, data=_parts(fd, first, last + 1 - first), size_bytes=last + 1 - first,
-            headers=headers,
-        )  # fmt: skip
+        return ranged_answer(fd, byte_range)
+
+
+def ranged_answer(fd: int, byte_range: str | None) -> Answer:
+    """Return an open file, or what a Range header asks of it; ``fd`` is closed with the answer."""
+    size_bytes = os.fstat(fd).st_size
+    try:
+        first, last = _span(byte_range, size_bytes)
+    except BaseException:
+        os.close(fd)
+        raise
+    headers = {"accept-ranges": "bytes"}
+    if byte_range:
+        headers["content-range"] = f"bytes {first}-{last}/{size_bytes}"
+    return Answer(
+        status=206 if byte_range else 200, data=_parts(fd, first, last + 1 - first), size_bytes=last + 1 - first,
+        headers=headers,
+    )  # fmt: skip
 
 
 def _span(byte_range: str | None, size_bytes: int) -> tuple[int, int]:

@@ -67,8 +67,9 @@ def _look(seconds: float) -> list[dict[str, Any]]:
     listener = Listener()
     try:
         zeroconf = Zeroconf()
-    except OSError as error:
-        raise HostError(f"this laptop has no network to look on ({error.strerror})") from None
+    except (OSError, RuntimeError) as error:  # the latter where it finds no interface at all
+        reason = getattr(error, "strerror", None) or str(error)
+        raise HostError(f"this laptop has no network to look on ({reason}); plug it in, or join one") from None
     try:
         ServiceBrowser(zeroconf, SERVICE, listener)
         time.sleep(seconds)

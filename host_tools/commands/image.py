@@ -24,6 +24,16 @@ def run(
     """Build the image of a board, or a bundle of it (on Linux, from a checkout)."""
     if sys.platform != "linux" or importlib.util.find_spec("firmware") is None:
         raise HostError("images are built on Linux, from a checkout of the firmware; releases have them ready")
-    status = subprocess.run([sys.executable, "-m", "firmware.image", *(words or ["--help"])]).returncode
+    builder = subprocess.Popen([sys.executable, "-m", "firmware.image", *(words or ["--help"])])
+    while (status := _ended(builder)) is None:
+        pass
     if status:
         raise typer.Exit(status)
+
+
+def _ended(builder: subprocess.Popen[bytes]) -> int | None:
+    """Return its status; None where Ctrl-C came: it hears that too, clears away what is half done, and says so."""
+    try:
+        return builder.wait()
+    except KeyboardInterrupt:
+        return None

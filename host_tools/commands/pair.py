@@ -9,7 +9,7 @@ import typer
 
 from ..boxes import Boxes
 from ..console import Json, ask, note, say, say_json
-from ..device import Device, pair, split_address
+from ..device import CABLE_CONNECT_S, CONNECT_S, Device, pair, split_address
 from ..errors import HostError, RefusedError
 from ..serial_door import Route, Serial, over_serial, routed
 
@@ -63,8 +63,9 @@ def _pair(
         raise HostError("which box? name its address: evenhand pair ADDRESS; or --serial PORT")
     host, port = route or split_address(address or "")
     box = pair(
-        host, port, code or ask("pairing code, as the box shows it"), name or socket.gethostname()[:60] or "laptop"
-    )
+        host, port, code or ask("pairing code, as the box shows it"), name or socket.gethostname()[:60] or "laptop",
+        CABLE_CONNECT_S if route else CONNECT_S,
+    )  # fmt: skip
     boxes.keep(box)
     record = {"id": box.box_id, "name": box.name, "board": box.board, "address": box.address}
     say_json(record) if is_json else say(f"{box.name} ({box.board}, {box.box_id}) at {box.address}: paired")

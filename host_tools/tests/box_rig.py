@@ -56,8 +56,8 @@ class FakeBox:
     def __init__(self, folder: Path, *, name: str = "stage", fate: str = "well", options: Sequence[str] = ()) -> None:
         self.folder, self.name, self.fate, self._options = folder, name, fate, options
         self.data, self.home = folder / "data", folder / "home"
-        self.recordings = self.data / "recordings"
-        for made in (folder, self.data, self.recordings, self.data / "state", self.data / "scenes"):
+        self.recordings, self.dumps = self.data / "recordings", folder / "dumps"
+        for made in (folder, self.data, self.recordings, self.dumps, self.data / "state", self.data / "scenes"):
             made.mkdir(exist_ok=True, parents=True)
         self.settings = folder / "box.env"
         self.settings.write_text("EVENHAND_BOARD=sim\n")
@@ -78,7 +78,8 @@ class FakeBox:
         self._fake(
             "rauc", f'exec "{sys.executable}" "{Path(__file__).parent / "fake_rauc.py"}" "{self._state_path}" "$@"'
         )
-        self._fake("journalctl", 'echo "journal of $*"')
+        self.crashes = folder / "crashes.json"  # what the journal says of them
+        self._fake("journalctl", f'case "$*" in *MESSAGE_ID=*) cat "{self.crashes}";; *) echo "journal of $*";; esac')
         self.process: subprocess.Popen[str] | None = None
         self.port, self.lines = 0, list[str]()
         self.n_starts = 0
@@ -120,7 +121,7 @@ class FakeBox:
             self.folder / "segment", "--decisions", self.data / "state" / "decisions.jsonl",
             "--seed", self.folder / "seed.toml", "--restart-request", self._restart_request,
             "--listen", "127.0.0.1", "--port", self.port, "--rauc", self.folder / "rauc", "--journalctl",
-            self.folder / "journalctl", "--no-announce", *self._options, "--parent", os.getpid(),
+            self.folder / "journalctl", "--dumps", self.dumps, "--no-announce", *self._options, "--parent", os.getpid(),
         ]  # fmt: skip
         self.process = subprocess.Popen(
             [sys.executable, "-m", "firmware.update.agent", *map(str, words)], cwd=ROOT, stdin=subprocess.DEVNULL,
@@ -139,6 +140,16 @@ class FakeBox:
         assert self.process is not None
         self.process.send_signal(number)
         return self.process.wait(PATIENCE_S)
+
+    @contextlib.contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Let it take connections and answer nothing, as a machine that is far too busy."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self.process.send_signal(signal.SIGCONT)
 
     def kill(self) -> None:
         """Cut its power, and switch it on again."""

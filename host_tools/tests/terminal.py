@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import io
 import os
 import pty
@@ -10,6 +11,7 @@ import select
 import signal
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -59,9 +61,20 @@ class Laptop:
                 sys.stdin = before
         return Done(status=status, out=out.getvalue(), err=err.getvalue())
 
-    def at_terminal(self, *words: object) -> Terminal:
-        """Start a command on a terminal."""
-        return Terminal(self.command(words), self._folder, self._environment)
+    def at_terminal(self, *words: object, before: Sequence[str] = (), path: Path | None = None) -> Terminal:
+        """Start a command on a terminal.
+
+        Parameters
+        ----------
+        before
+            A command that starts it.
+        path
+            Folder in which programs are looked for first.
+        """
+        environment = dict(self._environment)
+        if path is not None:
+            environment["PATH"] = f"{path}{os.pathsep}{environment['PATH']}"
+        return Terminal([*before, *self.command(words)], self._folder, environment)
 
     def command(self, words: Sequence[object]) -> list[str]:
         """Return the words that start a command."""
@@ -76,7 +89,7 @@ class Terminal:
         self._fd, self.text = ours, ""
         self.process = subprocess.Popen(
             command, cwd=folder, env=environment, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+            preexec_fn=_take_terminal,
         )  # fmt: skip
         os.close(theirs)
 
@@ -86,7 +99,8 @@ class Terminal:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.process.kill()
+        with contextlib.suppress(ProcessLookupError):  # what it started, too
+            os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
         os.close(self._fd)
 
@@ -102,8 +116,8 @@ class Terminal:
         os.write(self._fd, text.encode() + b"\n")
 
     def interrupt(self) -> None:
-        """Press Ctrl-C."""
-        self.process.send_signal(signal.SIGINT)
+        """Press Ctrl-C: all that the command has started hears it, or, on a raw terminal, nobody but the command."""
+        os.write(self._fd, b"\x03")
 
     def end(self) -> int:
         """Read to the end, and return the status."""
@@ -120,3 +134,9 @@ class Terminal:
             return False
         self.text += data.decode("utf-8", "replace").replace("\r\n", "\n")
         return bool(data)
+
+
+def _take_terminal() -> None:
+    """Make standard input the terminal of this process and its children, and let Ctrl-C end them."""
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -8,6 +8,7 @@ import lzma
 import subprocess
 import tomllib
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -204,15 +205,23 @@ def test_a_disk_in_use_and_one_that_cannot_be_taken_out_are_refused() -> None:
     flash._refuse(fixed, is_fixed_meant=True)
 
 
-@pytest.fixture
-def loop(tmp_path: Path) -> Iterator[Path]:
-    """Yield a loop device, a real block device of the kernel's."""
-    card = card_file(tmp_path / "loop", SIZE + 512 * 100)
-    done = subprocess.run(["losetup", "--show", "-f", card], capture_output=True, text=True)
+@contextmanager
+def block_device(file: Path) -> Iterator[Path]:
+    """Yield a loop device over a file, a real block device of the kernel's."""
+    done = subprocess.run(["losetup", "--show", "-f", file], capture_output=True, text=True)
     if done.returncode:
         pytest.skip(f"no loop device here: {done.stderr.strip()}")
-    yield Path(done.stdout.strip())
-    subprocess.run(["losetup", "-d", done.stdout.strip()], check=True)
+    try:
+        yield Path(done.stdout.strip())
+    finally:
+        subprocess.run(["losetup", "-d", done.stdout.strip()], check=True)
+
+
+@pytest.fixture
+def loop(tmp_path: Path) -> Iterator[Path]:
+    """Yield a block device with room for the image."""
+    with block_device(card_file(tmp_path / "loop", SIZE + 512 * 100)) as device:
+        yield device
 
 
 def test_a_real_block_device_is_written_and_a_mounted_one_is_not(laptop: Laptop, tmp_path: Path, loop: Path) -> None:
@@ -234,6 +243,68 @@ def test_a_real_block_device_is_written_and_a_mounted_one_is_not(laptop: Laptop,
         assert f"{loop.name} is mounted at {folder}; unmount it first" in done.err
     finally:
         subprocess.run(["umount", folder], check=True)
+
+
+def begins_with_zeros(device: Path) -> bool:
+    with device.open("rb") as disk:
+        return disk.read(512) == bytes(512)
+
+
+def test_a_block_device_that_fails_half_way_is_told_and_does_not_boot(
+    laptop: Laptop, tmp_path: Path, small_disk: Path
+) -> None:
+    image, card = make_image(tmp_path / "box.img"), small_disk / "card"
+    with card.open("wb") as file:
+        file.truncate(SIZE)  # says that it has room; from 8 MiB on the kernel hears of an error
+    with block_device(card) as device:
+        done = laptop.run("flash", image, device, "--yes", "--fixed-disk")
+        assert (done.status, done.err.count("error: ")) == (1, 1), done
+        assert "Input/output error at" in done.err or "No space left on device at" in done.err, done
+        assert "take another one, this does not boot now" in done.err
+        assert begins_with_zeros(device)
+
+
+def test_a_block_device_that_is_shorter_than_it_said_is_told_and_does_not_boot(tmp_path: Path) -> None:
+    image, card = read_image(make_image(tmp_path / "box.img")), card_file(tmp_path / "loop", SIZE + 512 * 100)
+    with block_device(card) as device:
+
+        def shrink(at: float, step: str) -> None:
+            if at >= 2 * CHUNK_BYTES and not step and card.stat().st_size > 3 * CHUNK_BYTES:
+                with card.open("r+b") as file:
+                    file.truncate(3 * CHUNK_BYTES)
+                subprocess.run(["losetup", "--set-capacity", device], check=True)
+
+        with pytest.raises(HostError, match=r"at \d+ MiB; take another one, this does not boot now"):
+            write(image, look_at(device), None, shrink)
+        assert begins_with_zeros(device)
+
+
+def test_a_block_device_that_gives_back_something_else_is_told_and_does_not_boot(tmp_path: Path) -> None:
+    image, card = read_image(make_image(tmp_path / "box.img")), card_file(tmp_path / "loop", SIZE + 512 * 100)
+    with block_device(card) as device:
+        has_rotted = False
+
+        def rot(_: float, step: str) -> None:
+            nonlocal has_rotted
+            if step and not has_rotted:
+                with card.open("r+b") as file:
+                    file.seek(4 * CHUNK_BYTES + 4096 * 7)
+                    file.write(b"\1")
+                has_rotted = True
+
+        with pytest.raises(HostError, match="gives back something else at 16 MiB, reading it back"):
+            write(image, look_at(device), None, rot)
+        assert begins_with_zeros(device)
+
+
+def test_the_disk_that_this_machine_runs_from_is_refused(laptop: Laptop, tmp_path: Path) -> None:
+    found = subprocess.run(["findmnt", "-no", "SOURCE", "/"], capture_output=True, text=True).stdout.strip()
+    system = Path(found)
+    if not system.is_block_device():
+        pytest.skip(f"the root of this machine lies on {found or 'nothing that it names'}")
+    done = laptop.run("flash", make_image(tmp_path / "box.img"), system, "--yes", "--fixed-disk")
+    assert done.status == 1
+    assert "is mounted at /" in done.err or "is a partition, not a disk" in done.err
 
 
 def test_a_partition_is_no_disk(tmp_path: Path) -> None:

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from dsp_kernels.contract.generated.contract import CONTRACT_ID
-from host_tools.commands import record
 from host_tools.device import Device
 from host_tools.errors import RefusedError
+from host_tools.fetching import harmless
 from host_tools.tests.box_rig import FakeBox, wait_for
 from host_tools.tests.terminal import Laptop
 
@@ -149,10 +149,10 @@ def test_a_range_is_what_was_asked_for(paired: FakeBox) -> None:
 
 
 def test_names_of_a_box_do_no_harm_to_a_laptop() -> None:
-    assert record._harmless("../a:b\n") == "_a_b_"
+    assert harmless("../a:b\n") == "_a_b_"
     for name in ("..", ".", " "):
         with pytest.raises(Exception, match="is no name of a file"):
-            record._harmless(name)
+            harmless(name)
 
 
 def test_logs_are_as_long_as_asked_for(laptop: Laptop, paired: FakeBox, tmp_path: Path) -> None:
