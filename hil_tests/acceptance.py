@@ -29,7 +29,10 @@ DROPOUTS_S = 20.0
 LOUD_PEAK_DBFS = -6.0
 MAIN = "main_l"
 # What decides and what mixes, on the box itself.
-DIGESTS = "cd /opt/evenhand && sha256sum firmware/inference/pretrained/*.bundle firmware/_*.so dsp_kernels/_*.so"
+DIGESTS = (
+    "cd /opt/evenhand && find firmware/inference/pretrained firmware dsp_kernels -maxdepth 1 "
+    r"\( -name '*.bundle' -o -name '_*.so' \) | sort -u | xargs sha256sum"
+)
 _N_AUX = 6
 
 

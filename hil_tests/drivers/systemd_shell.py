@@ -65,8 +65,8 @@ class SystemdShell:
         self._run(f"systemctl stop evenhand-{service}", COMMAND_S)
 
     def are_up(self) -> bool:
-        """Whether engine and control run."""
-        said = self._run("systemctl is-active evenhand-engine evenhand-control || true", COMMAND_S)
+        """Whether engine and control run; where they do not, the box rests before it is asked again."""
+        said = self._run("systemctl is-active evenhand-engine evenhand-control || sleep 0.3", COMMAND_S)
         return said.split() == ["active", "active"]
 
     def log(self, service: str) -> str:
@@ -86,7 +86,11 @@ class SystemdShell:
         if kind == CLOCK_JUMP:
             self._set_clock(int(amount))
             return
-        self._run(f"systemctl kill -s {SIGNALS[way].name} evenhand-{name}", COMMAND_S)
+        command = f"systemctl kill -s {SIGNALS[way].name} evenhand-{name}"
+        if way == "killed":  # else the one that is about to die is still the one that runs
+            pid = f"systemctl show --property=MainPID --value evenhand-{name}"
+            command = f'p=$({pid}); {command}; while [ "$({pid})" = "$p" ]; do sleep 0.05; done'
+        self._run(command, COMMAND_S)
 
     def end(self, kind: str) -> None:
         """Put it right again."""

@@ -28,6 +28,7 @@ echo $! >{folder}/board.pid
 """
 SYSTEMCTL = """#!/bin/sh
 echo "$*" >>"$FOLDER/systemctl.log"
+[ "$1" = show ] && date +%s%N
 [ "$1" = is-active ] && printf 'active\\nactive\\n'
 exit 0
 """
