@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import lzma
 import os
+import select
 import shutil
 import subprocess
 import tty
@@ -184,7 +185,9 @@ def test_ctrl_c_in_the_terminal_of_a_box_goes_to_the_box(laptop: Laptop, tmp_pat
             terminal.expect("Ctrl-] leaves")
             os.write(end, b"top: 12 users\n")
             terminal.expect("12 users")
+            wait_for(lambda: terminal.is_raw, "it never took the keys for the box")
             terminal.interrupt()
+            wait_for(lambda: select.select([end], [], [], 0)[0], "Ctrl-C never came")
             assert os.read(end, 10) == b"\x03"
             terminal.type("\x1d")
             assert terminal.end() == 0
