@@ -115,6 +115,11 @@ class Terminal:
         """Type a line."""
         os.write(self._fd, text.encode() + b"\n")
 
+    @property
+    def is_raw(self) -> bool:
+        """Whether Ctrl-C is a byte like any other just now."""
+        return not termios.tcgetattr(self._fd)[3] & termios.ISIG
+
     def interrupt(self) -> None:
         """Press Ctrl-C: all that the command has started hears it, or, on a raw terminal, nobody but the command."""
         os.write(self._fd, b"\x03")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import lzma
 import os
+import select
 import shutil
 import subprocess
 import tty
@@ -161,12 +162,12 @@ def test_ctrl_c_at_a_question_is_a_no(laptop: Laptop, paired: FakeBox, tmp_path:
 
 
 def test_ctrl_c_in_the_middle_of_a_card_says_that_it_does_not_boot(laptop: Laptop, tmp_path: Path) -> None:
-    content = bytearray(np.random.default_rng(5).bytes(48 << 20))
+    content = bytearray(np.random.default_rng(5).bytes(16 << 20))
     content[510:512] = b"\x55\xaa"
     content[1 << 20 : (1 << 20) + BLOCK_BYTES] = MARK + b"#" * (BLOCK_BYTES - len(MARK))
     (tmp_path / "box.img.xz").write_bytes(lzma.compress(bytes(content), preset=0))  # takes its time to be unpacked
     card = tmp_path / "card"
-    card.write_bytes(b"\xa5" * (50 << 20))
+    card.write_bytes(b"\xa5" * (18 << 20))
     with laptop.at_terminal("flash", "box.img.xz", "card", "--yes") as terminal:
         terminal.expect("write and verify")
         wait_for(lambda: card.read_bytes()[:512] == bytes(512), "nothing is written")
@@ -184,7 +185,9 @@ def test_ctrl_c_in_the_terminal_of_a_box_goes_to_the_box(laptop: Laptop, tmp_pat
             terminal.expect("Ctrl-] leaves")
             os.write(end, b"top: 12 users\n")
             terminal.expect("12 users")
+            wait_for(lambda: terminal.is_raw, "it never took the keys for the box")
             terminal.interrupt()
+            wait_for(lambda: select.select([end], [], [], 0)[0], "Ctrl-C never came")
             assert os.read(end, 10) == b"\x03"
             terminal.type("\x1d")
             assert terminal.end() == 0
