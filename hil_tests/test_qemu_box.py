@@ -34,7 +34,7 @@ pytestmark = pytest.mark.soak
 
 N_POWER_CUTS = int(os.environ.get("EVENHAND_POWER_CUTS", "20"))
 SECTOR_BYTES = 512
-CABLE_BYTES, MIN_CABLE_BYTES = 6 << 20, 1 << 20  # of 130 MB: an emulated core carries some 50 kB/s in Python
+CABLE_BYTES, MIN_CABLE_BYTES = 6 << 20, 1 << 20  # of 120 MB: Python on an emulated core carries little
 PATIENCE_S = 3600.0  # of a busy machine
 PATIENTLY = ("--yes", "--patience", f"{PATIENCE_S:.0f}")
 PARTITION = {"a": 2, "b": 3}
