@@ -216,8 +216,7 @@ def test_what_the_release_before_has_kept_is_how_the_first_start_after_an_update
     """Its file lies where it lay, and has no sum in its first line, as those of older builds."""
     fader_db = [-12.0 + number for number in range(box.audio.n_inputs)]
     box.configure(EVENHAND_CONTROL_OPTIONS=STILL)
-    begin_anew(box)
-    box.pass_time(AUTOSAVE_S)  # nothing moves any more: what lies there now stays
+    box.stop("control")  # which writes what it has: only then is the file another's
     box.put(scene_toml([{"fader.level_db": db, "pan.position": -1.0} for db in fader_db]).encode(), LAST)
     begin_anew(box)
     assert_faders(box, fader_db, "after the update")
