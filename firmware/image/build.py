@@ -149,9 +149,7 @@ def _described(path: Path) -> dict[str, Any]:
     with path.open("rb") as file:
         while chunk := file.read(HASHED_BYTES):
             digest.update(chunk)
-    status = path.stat()
-    return {"name": path.name, "size_bytes": status.st_size, "on_disk_bytes": status.st_blocks * 512,
-            "sha256": digest.hexdigest()}  # fmt: skip
+    return {"name": path.name, "size_bytes": path.stat().st_size, "sha256": digest.hexdigest()}
 
 
 class _Folder:
