@@ -24,7 +24,6 @@ from .sandbox import Sandbox
 
 N_TICKS, SEED = 24, 20
 MAX_STEPS = 2.0  # of an int8 output
-MAX_SAID = 0.25  # of mix:y in int8: two of a logit, in one tick of the thousand that an opinion is gathered from
 ROUNDING = 1e-4  # of all that an int8 output spans: a fortieth of a step, float32 needs a thousandth of that
 TIME_LIMIT_S = 900.0  # emulated, on a machine that has other work
 Tensors = Mapping[str, NDArray[np.float32]]
@@ -136,8 +135,8 @@ def tick_counts(spent: Mapping[str, int]) -> dict[str, int]:
     return dict(spent) | {f"tick_{n}": tick_of(spent, n) for n in BUCKETS}
 
 
-def differences(one: Tensors, other: Tensors, precision: str, n_settings: int) -> list[Difference]:
-    """Return how far apart two processors are: a line a tensor, and one of each ``y``'s first ``n_settings`` columns.
+def differences(one: Tensors, other: Tensors, precision: str) -> list[Difference]:
+    """Return how far apart two processors are, a line a tensor.
 
     Raises
     ------
@@ -146,14 +145,10 @@ def differences(one: Tensors, other: Tensors, precision: str, n_settings: int) -
     """
     if {k: v.shape for k, v in one.items()} != {k: v.shape for k, v in other.items()}:
         raise EvenhandError(f"the processors played other tensors: {sorted(one.keys() ^ other.keys())}")
-    found = []
-    for name, said in one.items():
-        step = step_of(said, name) if precision == "int8" else 0.0
-        found.append(difference(name, said, other[name], step))
-        net, _, tensor = name.partition(":")
-        if tensor == "y":
-            found.append(difference(f"{net}:settings", said[..., :n_settings], other[name][..., :n_settings], step))
-    return found
+    return [
+        difference(name, one[name], other[name], step_of(one[name], name) if precision == "int8" else 0.0)
+        for name in one
+    ]
 
 
 def difference(tensor: str, one: NDArray[np.float32], other: NDArray[np.float32], step: float) -> Difference:
@@ -192,20 +187,18 @@ def beyond(found: list[Difference], golden_error: Mapping[str, float], mix_share
     Parameters
     ----------
     golden_error
-        How far a network may miss its golden vectors, by name: f16 may be as far apart, and the settings in mix:y;
-        what else an int8 mix:y says, ``MAX_SAID``.
+        How far a network may miss its golden vectors, by name: f16 may be as far apart, and mix:y.
     mix_share
         Of the values of mix:y, how many have to be within ``MAX_STEPS``.
     """
     lines = []
     for d in found:
         net = d.tensor.partition(":")[0].partition("_")[0]
-        is_mix = d.tensor.endswith((":y", ":settings"))
+        is_mix = d.tensor.endswith(":y")
         share = mix_share if is_mix else 1.0
-        most = MAX_SAID if d.step and d.tensor.endswith(":y") else golden_error[net]
         if d.share_within < share:
             lines.append(f"{d.tensor}: {d.steps:.1f} steps apart, and {100 * (1 - d.share_within):.2f} % of its values "
                          f"more than {MAX_STEPS:g}; {100 * (1 - share):g} % may be")  # fmt: skip
-        elif (is_mix or not d.step) and not d.error <= most:
-            lines.append(f"{d.tensor}: {d.error:.3g} apart, {most:g} is allowed")
+        elif (is_mix or not d.step) and not d.error <= golden_error[net]:
+            lines.append(f"{d.tensor}: {d.error:.3g} apart, {golden_error[net]:g} is allowed")
     return lines

@@ -14,8 +14,8 @@ from .sandbox import Sandbox
 # 2.14's own int8 kernels round in another way on A64: there the golden vectors of a bundle, which were made on x86, may
 # be missed, and then the box's trial takes another runtime, as here. Crashing is another matter.
 MAY_BE_REFUSED = (("tflite_runtime", "int8"),)
-# Of the values of mix:y, how many are within two steps. Steps before its gates are as coarse as 0.5, and one of them
-# moves all heads: settings by up to 11 steps of y, a role's logit by up to 24. Measured: 97.2 % and 91.1 %.
+# Of the values of mix:y, how many are within two steps. Some of its heads have coarse steps before the last tanh, which
+# makes one step there up to 14 of y's. Measured: 98.5 % and 89.8 %.
 MIX_WITHIN = {"ai_edge_litert": 0.97, "tflite_runtime": 0.85}
 TRIALS = tuple((r, p) for r in ("ai_edge_litert", "tflite_runtime") for p in ("int8", "f16"))
 
@@ -38,7 +38,6 @@ def tried(
     inputs = networks.make_inputs(bundle, precision)
     here = networks.play_here(path, runtime, precision, inputs, directory)
     there, spent = networks.play_on_a64(sandbox, cpu, plugin, path, runtime, precision, inputs, directory)
-    heads = next(net.heads for net in bundle.nets if net.name == "mix")
-    found = networks.differences(here, there, precision, heads["ln_sigma"].first)
+    found = networks.differences(here, there, precision)
     golden_error = {net.name: net.golden_error for net in bundle.nets if net.precision == precision}
     return found, networks.tick_counts(spent), networks.beyond(found, golden_error, MIX_WITHIN[runtime])
