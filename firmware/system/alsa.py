@@ -24,7 +24,7 @@ def alsaaudio() -> Any:
         raise EvenhandError(
             f"pyalsaaudio cannot be loaded ({error}); install libasound2-dev, then pip install pyalsaaudio"
         ) from None
-    _silence_library()
+    silence_library()
     return module
 
 
@@ -35,6 +35,6 @@ def _say_nothing(*_: object) -> None:
 
 
 @cache
-def _silence_library() -> None:
+def silence_library() -> None:
     """Keep alsa-lib from printing what our own errors say in one line; pyalsaaudio has no call for it."""
     ctypes.CDLL("libasound.so.2").snd_lib_error_set_handler(_say_nothing)

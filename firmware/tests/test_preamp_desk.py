@@ -261,7 +261,7 @@ def test_a_scene_sounds_the_same_wherever_the_knob_stands_now(tmp_path: Path, st
 def test_a_scene_with_an_impossible_preamp_is_refused(tmp_path: Path, value: str) -> None:
     path = tmp_path / "scene.toml"
     write_scene(Control(setups("A"), sample_rate_hz=RATE_HZ).scene(), path)
-    text = path.read_text()
+    text = path.read_text().partition("\n")[2]  # by hand, without the sum of what the box wrote
     path.write_text(text.replace('name = "A"', f'name = "A"\npreamp_gain_db = {value}'))
     with pytest.raises(EvenhandError, match="channel 1 preamp_gain_db"):
         read_scene(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import select
 import shutil
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 
 from firmware.errors import EvenhandError
+from firmware.system import alsa
 from firmware.system.alsa_config import alsa_config_text
 from firmware.system.virtual_card import VirtualCard
 from firmware.system.virtual_card_report import Direction
@@ -448,6 +450,14 @@ DAMAGES: dict[str, tuple[Callable[[Path], Any], str]] = {
 }
 
 
+@pytest.fixture
+def talking_library() -> None:
+    """Let alsa-lib print: a test before this one, in the same process, may have opened a card as the box does."""
+    alsa.silence_library.cache_clear()
+    ctypes.CDLL("libasound.so.2").snd_lib_error_set_handler(None)
+
+
+@pytest.mark.usefixtures("talking_library")
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_file_is_refused_with_its_reason(
     tmp_path: Path, damage: str, capfd: pytest.CaptureFixture[str]
