@@ -19,6 +19,8 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import IO, Self
 
+from .process import deaf
+
 FIRST_PAUSE_S, LAST_PAUSE_S = 0.0, 0.25  # with the half second of a start, sound is back within one
 STABLE_S = 5.0  # a process that lived so long is started again without a pause
 STOP_S = 5.0  # to end by itself; then it is killed
@@ -72,7 +74,8 @@ class Supervisor:
             for child in self.children.values():
                 self._start(child)
         except BaseException:
-            self.__exit__(None, None, None)
+            with deaf():  # a second Ctrl-C would leave those that run already
+                self.__exit__(None, None, None)
             raise
         return self
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Callable
+from collections import UserDict
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -230,3 +231,26 @@ def test_a_child_that_lived_long_is_started_again_without_a_pause() -> None:
         child.process.kill()
         step_until(supervisor, lambda: child.n_starts == 3, "not started again")
         assert child.pause_s == FIRST_PAUSE_S
+
+
+def test_a_second_interrupt_while_a_start_is_given_up_leaves_no_child_behind(tmp_path: Path) -> None:
+    ready, told = tmp_path / "ready", tmp_path / "told"
+    slow = f"trap 'touch {told}; sleep 0.3; exit 0' TERM; touch {ready}; while :; do sleep 0.02; done"
+    first = Child(name="first", command=shell(slow))
+
+    class OnceItRuns(UserDict[str, str]):
+        def __iter__(self) -> Iterator[str]:
+            wait_for(ready.exists, "the first child does not run")
+            return super().__iter__()
+
+    def press() -> None:
+        wait_for(told.exists, "the first child is not told to end")
+        os.kill(os.getpid(), signal.SIGINT)
+
+    second = Child(name="second", command=[str(tmp_path / "nothing")], environment=OnceItRuns())
+    pressing = threading.Thread(target=press)
+    pressing.start()
+    with pytest.raises(FileNotFoundError), Supervisor([first, second]):
+        pass
+    pressing.join()
+    assert first.process is None
