@@ -43,7 +43,7 @@ AGENT_PORT = 4717
 NAME, PAIRING_CODE = "bench", "BNCH-C0DE"
 SLOWER = 20.0  # than a box: how much longer a command may take
 ASKING = ("pair", "status")  # commands that may be given again
-GAVE_UP = re.compile(r"timed out|no answer")  # by this machine's clock, which knows nothing of the box's
+GAVE_UP = re.compile(r"timed out|no answer|reset by peer")  # too early: the emulator takes what nobody listens to yet
 CHANGING = ("update", "rollback", "restore")  # commands of the laptop after which a box is another
 T = TypeVar("T")
 
