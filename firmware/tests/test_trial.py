@@ -59,6 +59,25 @@ def test_with_a_clock_the_fastest_that_passes_is_taken(bundle: Bundle, tmp_path:
     assert found.tick_us == 20.0
 
 
+@pytest.mark.parametrize("others_pass", [True, False])
+def test_int8_in_the_old_runtime_is_tried_only_where_nothing_else_passes(
+    bundle: Bundle, tmp_path: Path, others_pass: bool
+) -> None:
+    if ("tflite_runtime", "int8") not in [(c.runtime, c.precision) for c in candidates_of(bundle)]:
+        pytest.skip("tflite-runtime is not installed")
+    asked: list[str] = []
+
+    def try_one(candidate: Candidate, *_: object, **__: object) -> Candidate:
+        asked.append(candidate.title)
+        if not others_pass and candidate.title != "int8 in tflite_runtime":
+            raise EvenhandError(f"{candidate.title} crashed")
+        return replace(candidate, tick_us=1.0 if candidate.title == "int8 in tflite_runtime" else 50.0)
+
+    found = chosen(bundle, tmp_path, [], n_channels=4, is_timed=True, try_one=try_one)
+    assert (found.title == "int8 in tflite_runtime") == (not others_pass)
+    assert ("int8 in tflite_runtime" in asked) == (not others_pass)
+
+
 def test_where_nothing_passes_the_reason_is_told(bundle: Bundle, tmp_path: Path) -> None:
     def crash(*_: object, **__: object) -> Candidate:
         raise EvenhandError("int8 in some_runtime crashed (signal 11)")
