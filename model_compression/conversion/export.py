@@ -15,6 +15,8 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from .ties import untie
+
 Precision = Literal["int8", "f16"]
 Feed = dict[str, NDArray[np.float32]]
 
@@ -39,11 +41,11 @@ def to_tflite(net: Any, precision: Precision, feeds: Iterable[Feed]) -> bytes:
         converter.representative_dataset = lambda: iter(feeds)
     else:
         converter.target_spec.supported_types = [tf.float16]
-    return _with_plain_names(_quietly(converter.convert))
+    return _finished(_quietly(converter.convert))
 
 
-def _with_plain_names(model: bytes) -> bytes:
-    """Give each input and output tensor its name in the signature; the converter makes up others."""
+def _finished(model: bytes) -> bytes:
+    """Give inputs and outputs their names in the signature, where the converter makes up others, and untie products."""
     import flatbuffers
     from tensorflow.lite.python import schema_py_generated as schema
 
@@ -51,6 +53,7 @@ def _with_plain_names(model: bytes) -> bytes:
     graph, signature = tree.subgraphs[0], tree.signatureDefs[0]
     for entry in (*signature.inputs, *signature.outputs):
         graph.tensors[entry.tensorIndex].name = entry.name
+    untie(tree)
     builder = flatbuffers.Builder(len(model))
     builder.Finish(tree.Pack(builder), b"TFL3")
     return bytes(builder.Output())

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from .ties import tied
+
 # Operators of the int8 specification that both runtimes run (learning.md F.2 and what the prototypes proved), with
 # the newest
 # version that tflite-runtime 2.14 registers.
@@ -51,12 +53,15 @@ class Anatomy:
         Dense layers with more than one weight scale.
     unmoved
         Quantised tensors whose range is empty: calibration never saw them move.
+    tied
+        Products that x86 and A64 would round in two ways.
     """
 
     operators: tuple[Operator, ...]
     inner_float: tuple[str, ...]
     per_channel_dense: int
     unmoved: tuple[str, ...]
+    tied: tuple[str, ...]
     size_bytes: int
 
 
@@ -85,6 +90,7 @@ def anatomy(model: bytes) -> Anatomy:
         unmoved=tuple(
             _name(t) for t in graph.tensors if t.type == schema.TensorType.INT8 and 0 < _scale(t) < LEAST_SCALE
         ),
+        tied=tuple(tied(tree)),
         size_bytes=len(model),
     )
 

@@ -137,6 +137,8 @@ def _check_anatomy(candidate: Candidate, report: Report) -> None:
         report.refuse(f"float tensor {found.inner_float[0]} inside")
     if found.unmoved:
         report.refuse(f"calibration never saw {found.unmoved[0]} move")
+    if found.tied:
+        report.refuse(f"two processors would round the product {found.tied[0]} in two ways")
     if found.per_channel_dense:
         report.refuse(f"{found.per_channel_dense} dense layers with a scale for each output")
     if found.size_bytes > MAX_BYTES[candidate.net]:
