@@ -10,7 +10,6 @@ import argparse
 import json
 import signal
 import sys
-import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -34,7 +33,7 @@ from .preamp_side import PreampSide
 from .recorder.markers import SpoolWriter
 from .segment import EVIDENCE_NOTEBOOK, PUBLIC_NOTEBOOK, STATE_NOTEBOOK, Event, Segment, SegmentAbsentError
 from .system.notify import Notifier
-from .system.process import serve
+from .system.process import Stop, serve
 
 WAIT_S = 0.2
 BEAT_S = 1.0  # an engine that was heard of no later than that
@@ -87,7 +86,7 @@ class ControlProcess:
         self._last_frame = 0
         self._mix_gain: object = None
 
-    def run(self, stop: threading.Event, notifier: Notifier) -> None:
+    def run(self, stop: Stop, notifier: Notifier) -> None:
         """Serve one engine after another until ``stop`` is set."""
         is_first = True
         while not stop.is_set():
@@ -137,7 +136,7 @@ class ControlProcess:
         if self._preamps:
             self._preamps.desk.take_up(self.control, segment.params())
 
-    def _serve(self, segment: Segment, stop: threading.Event, notifier: Notifier) -> None:
+    def _serve(self, segment: Segment, stop: Stop, notifier: Notifier) -> None:
         segment.skip_observations()
         self._hand_down(segment)
         segment.beat(self._last_frame)
@@ -290,12 +289,12 @@ def _arguments() -> argparse.ArgumentParser:
     return parser
 
 
-def _run(options: argparse.Namespace, stop: threading.Event) -> None:
+def _run(options: argparse.Namespace, stop: Stop) -> None:
     with ExitStack() as stack:
         _decide(options, stop, stack)
 
 
-def _decide(options: argparse.Namespace, stop: threading.Event, stack: ExitStack) -> None:
+def _decide(options: argparse.Namespace, stop: Stop, stack: ExitStack) -> None:
     setup = read_setup(options.mixer)
     scene = read_scene(options.scene) if options.scene else None
     autosave = stack.enter_context(Autosave(options.state)) if options.state else None
@@ -312,7 +311,7 @@ def _decide(options: argparse.Namespace, stop: threading.Event, stack: ExitStack
     if path is not None:
         model = stack.enter_context(Link(path, options.model_key, [s.is_stereo for s in setup.strips], _say))
         # Another bundle at the same place is taken without a restart of anything.
-        signal.signal(signal.SIGHUP, lambda *_: model.swap(path, time.monotonic()))
+        signal.signal(signal.SIGHUP, lambda *_: model.want(path))
     process = ControlProcess(
         setup,
         options.segment,

@@ -9,7 +9,6 @@ import argparse
 import os
 import signal
 import sys
-import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ from .recorder.native import Native
 from .recorder.ring_file import RingOwner
 from .system.cores import refuse_missing_cores
 from .system.notify import Notifier
-from .system.process import serve
+from .system.process import Stop, serve
 
 AUDIO_PRIORITY = 80
 CARD_TIMEOUT_MS = 500
@@ -75,7 +74,7 @@ class EngineProcess:
         if not status.is_realtime and self._options.priority > 0:
             _say("no right to real-time priority (RLIMIT_RTPRIO): the audio thread is an ordinary one, expect dropouts")
 
-    def wait(self, stop: threading.Event, notifier: Notifier) -> None:
+    def wait(self, stop: Stop, notifier: Notifier) -> None:
         """Watch the threads until ``stop`` is set; the watchdog is fed while the audio thread makes progress."""
         notifier.tell("READY=1")
         beat_ns, trouble, secondary_trouble = -1, "", ""
@@ -147,7 +146,7 @@ def _arguments() -> argparse.ArgumentParser:
     return parser
 
 
-def _run(options: argparse.Namespace, stop: threading.Event) -> None:
+def _run(options: argparse.Namespace, stop: Stop) -> None:
     try:
         board = load_board(options.board)
     except BoardError as error:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import select
 import sys
-import threading
 import time
 from collections import deque
 from collections.abc import Mapping
@@ -22,7 +21,7 @@ from .preamp_messages import FIELDS, MAX_HANDS, Hand, Mailbox, PreampStatus, Pre
 from .system.cards import find_board_cards, list_cards
 from .system.notify import Notifier
 from .system.preamps import PreampChange, Preamps
-from .system.process import serve
+from .system.process import Stop, serve
 
 TELL_S = 0.25
 RETRY_S = 2.0  # between looks for controls that are not there
@@ -51,7 +50,7 @@ class PreampProcess:
         }
         self._trouble = ""
 
-    def run(self, stop: threading.Event, notifier: Notifier) -> None:
+    def run(self, stop: Stop, notifier: Notifier) -> None:
         """Serve until ``stop`` is set; cards that go are looked for until they are back."""
         notifier.tell("READY=1")
         while not stop.is_set():
@@ -156,7 +155,7 @@ def _arguments() -> argparse.ArgumentParser:
     return parser
 
 
-def _run(options: argparse.Namespace, stop: threading.Event) -> None:
+def _run(options: argparse.Namespace, stop: Stop) -> None:
     try:
         board = load_board(options.board)
     except BoardError as error:

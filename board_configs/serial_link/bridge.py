@@ -8,10 +8,10 @@ from __future__ import annotations
 import secrets
 import select
 import socket
-import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Protocol
 
 from .frames import Decoder, encode
 from .line import SerialLine
@@ -21,6 +21,13 @@ BATCH_BYTES = 2048  # onto the line at once; so long it is deaf to what is more 
 READ_BYTES = 16 * 1024
 IDLE_S = 0.2
 GONE_S = 0.1  # not for each frame of a session that is no more
+
+
+class Stopping(Protocol):
+    """What says that it is to end: an event, or what a signal may set."""
+
+    def is_set(self) -> bool:
+        """Whether it was asked to."""
 
 
 class _Session:
@@ -95,7 +102,7 @@ class _End:
             self._line.write(bytes(batch))
 
 
-def serve_laptop(line: SerialLine, listening: socket.socket, stop: threading.Event) -> None:
+def serve_laptop(line: SerialLine, listening: socket.socket, stop: Stopping) -> None:
     """Carry each connection that comes to ``listening``, one after the other, until ``stop`` is set."""
     end, number = _End(line), secrets.randbelow(256)
     listening.settimeout(IDLE_S)
@@ -118,7 +125,7 @@ def serve_laptop(line: SerialLine, listening: socket.socket, stop: threading.Eve
             session.close()
 
 
-def serve_box(line: SerialLine, connect: Callable[[], socket.socket], stop: threading.Event) -> None:
+def serve_box(line: SerialLine, connect: Callable[[], socket.socket], stop: Stopping) -> None:
     """Connect for each session that a laptop opens, until ``stop`` is set."""
     end = _End(line)
     session: _Session | None = None

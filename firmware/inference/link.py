@@ -100,6 +100,7 @@ class Link:
         self._bundle, self._keys, self._is_stereo, self._say = bundle, list(keys), list(is_stereo), say
         self._worker: Worker | None = None
         self._coming: Worker | None = None  # another bundle, being tried
+        self._wanted: Path | None = None
         self._is_refused = self._is_told = False
         self._back_off_s = BACK_OFF_S
         self._start_at_s = self._since_s = -1.0
@@ -118,6 +119,9 @@ class Link:
 
     def step(self, now_s: float) -> Answer | None:
         """Look after the workers and return the answer that has come since; call it once a tick."""
+        if self._wanted is not None:
+            wanted, self._wanted = self._wanted, None
+            self._swap(wanted, now_s)
         self._look_after_coming(now_s)
         if self._worker is None:
             if not self._is_refused and now_s >= self._start_at_s:
@@ -144,7 +148,11 @@ class Link:
         if worker is not None and worker.status["state"] == "ready" and not worker.ask(question):
             self.n_dropped += 1
 
-    def swap(self, bundle: Path, now_s: float) -> None:
+    def want(self, bundle: Path) -> None:
+        """Try another bundle from the next step on; the handler of a signal may say so, in the midst of any line."""
+        self._wanted = bundle
+
+    def _swap(self, bundle: Path, now_s: float) -> None:
         """Try another bundle; it takes over once it is ready, and the one in force stays when it is refused."""
         if self._coming is not None:
             self._coming.close()

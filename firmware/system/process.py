@@ -3,15 +3,46 @@
 from __future__ import annotations
 
 import argparse
+import os
+import select
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from firmware.errors import EvenhandError
 
 from .parent import end_with_parent
+
+
+class Stop:
+    """Whether a process is to end: what a signal's handler may set while the main thread waits for it.
+
+    Not a ``threading.Event``: that one's ``set`` wants a lock which ``wait`` holds at times, in the very thread that
+    the handler interrupts, and then neither ever goes on. Its descriptor ends with the process: a signal may come last.
+    """
+
+    def __init__(self) -> None:
+        self._is_set = False
+        self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._poll = select.poll()
+        self._poll.register(self._wake, select.POLLIN)
+
+    def set(self) -> None:
+        """Ask the process to end."""
+        self._is_set = True
+        with suppress(BlockingIOError):  # asked 2 ** 64 times
+            os.eventfd_write(self._wake, 1)
+
+    def is_set(self) -> bool:
+        """Whether it was asked to."""
+        return self._is_set
+
+    def wait(self, timeout_s: float) -> bool:
+        """Wait so long, or until it is asked to; return whether it was."""
+        self._poll.poll(1000.0 * timeout_s)
+        return self._is_set
 
 
 @contextmanager
@@ -31,18 +62,16 @@ def deaf() -> Iterator[None]:
 
 
 def serve(
-    parser: argparse.ArgumentParser,
-    argv: list[str] | None,
-    run: Callable[[argparse.Namespace, threading.Event], None],
+    parser: argparse.ArgumentParser, argv: list[str] | None, run: Callable[[argparse.Namespace, Stop], None]
 ) -> int:
-    """Call ``run`` with the options and an event that SIGTERM or SIGINT sets; return 0, or 1 when it refused.
+    """Call ``run`` with the options and what SIGTERM or SIGINT sets; return 0, or 1 when it refused.
 
     Every such process takes ``--parent PID``: it ends when that process, its parent, is gone.
     """
-    stop = threading.Event()
+    parser.add_argument("--parent", type=int, metavar="PID", help="end when this process, our parent, is gone")
+    stop = Stop()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    parser.add_argument("--parent", type=int, metavar="PID", help="end when this process, our parent, is gone")
     options = parser.parse_args(argv)
     if options.parent:
         end_with_parent(options.parent)

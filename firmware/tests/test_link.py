@@ -144,10 +144,10 @@ def test_another_bundle_takes_over_between_two_ticks_and_a_wrong_one_does_not(
     with Link(path, [PUBLIC], [False] * N, said.append) as link:
         desk = Desk(link)
         desk.until(lambda: len(desk.answers) > 5, "no answers")
-        link.swap(bad, time.monotonic())
+        link.want(bad)
         desk.until(lambda: "model not taken" in said[-1], "the wrong one was not refused")
         assert link.model == "tiny 1"
-        link.swap(other, time.monotonic())
+        link.want(other)
         silent = longest = 0
         until_s = time.monotonic() + PATIENCE_S
         while link.model != "tiny 2":

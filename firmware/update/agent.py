@@ -13,7 +13,6 @@ import secrets
 import signal
 import socket
 import sys
-import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -21,7 +20,7 @@ from board_configs.board import Board, BoardError, load_board
 
 from ..errors import EvenhandError
 from ..system.notify import Notifier
-from ..system.process import serve
+from ..system.process import Stop, serve
 from ..version import own_version
 from .announcement import announced
 from .api import Api, Identity, Places
@@ -41,7 +40,7 @@ LISTEN_S = 0.5  # between looks at the meters
 N_THREADS = 6  # for what waits for the disk or a program
 
 
-async def run(options: argparse.Namespace, stop: threading.Event) -> None:
+async def run(options: argparse.Namespace, stop: Stop) -> None:
     """Serve until ``stop`` is set."""
     loop = asyncio.get_running_loop()
     loop.set_default_executor(ThreadPoolExecutor(N_THREADS))

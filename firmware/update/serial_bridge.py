@@ -8,13 +8,12 @@ from __future__ import annotations
 import argparse
 import socket
 import sys
-import threading
 
 from board_configs.serial_link.bridge import serve_box
 from board_configs.serial_link.line import SerialLine
 
 from ..system.notify import Notifier
-from ..system.process import serve
+from ..system.process import Stop, serve
 from .agent import PORT
 from .http import CABLE
 
@@ -30,7 +29,7 @@ def _arguments() -> argparse.ArgumentParser:
     return parser
 
 
-def _run(options: argparse.Namespace, stop: threading.Event) -> None:
+def _run(options: argparse.Namespace, stop: Stop) -> None:
     def connect() -> socket.socket:
         return socket.create_connection(("127.0.0.1", options.port), CONNECT_S, (CABLE, 0))
 
