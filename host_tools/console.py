@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import select
+import signal
+import socket
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -62,7 +65,7 @@ def confirm(question: str, *, is_yes: bool) -> None:
     if not sys.stdin.isatty():
         raise HostError(f"{question} nobody can be asked here; say --yes")
     print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
-    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+    if _typed().lower() not in ("y", "yes"):
         raise HostError("not done, as you said; nothing has changed")
 
 
@@ -71,6 +74,23 @@ def ask(question: str) -> str:
     if not sys.stdin.isatty():
         raise HostError(f"{question}: nobody can be asked here; give it as an option")
     print(f"{question}: ", end="", file=sys.stderr, flush=True)
+    return _typed()
+
+
+def _typed() -> str:
+    """Return the next line of a person.
+
+    Who presses Ctrl-C between the last look at signals and the reading would wait for an answer to it: so what is
+    waited for is both.
+    """
+    hears, tells = socket.socketpair()
+    with hears, tells:
+        tells.setblocking(False)
+        before = signal.set_wakeup_fd(tells.fileno(), warn_on_full_buffer=False)
+        try:
+            select.select([sys.stdin, hears], [], [])
+        finally:
+            signal.set_wakeup_fd(before)
     return sys.stdin.readline().strip()
 
 
