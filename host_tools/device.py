@@ -26,6 +26,7 @@ from urllib3.exceptions import (
 
 from .boxes import PairedBox
 from .errors import BoxAbsentError, HostError, RefusedError
+from .interrupt import heed
 
 PORT = 4717
 CONNECT_S = 5.0
@@ -124,6 +125,7 @@ class Device:
         self, method: str, path: tuple[str, ...], body: bytes | None, headers: dict[str, str] | None,
         query: dict[str, Any] | None,
     ) -> urllib3.BaseHTTPResponse:  # fmt: skip
+        heed()
         target = "/v1/" + "/".join(quote(part, safe="") for part in path)
         target += f"?{urlencode(query)}" if query else ""
         return self._pool.urlopen(

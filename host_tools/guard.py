@@ -12,6 +12,7 @@ import typer
 
 from .console import fail
 from .errors import HostError
+from .interrupt import heard
 
 
 def guarded(run: Callable[..., None]) -> Callable[..., None]:
@@ -20,7 +21,8 @@ def guarded(run: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(run)
     def guarded_run(*args: Any, **options: Any) -> None:
         try:
-            run(*args, **options)
+            with heard():
+                run(*args, **options)
             sys.stdout.flush()
         except HostError as error:
             fail(str(error))
