@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import signal
 
 import pytest
@@ -20,7 +19,7 @@ class Ended(io.RawIOBase):
 
     def close(self) -> None:
         if not self.closed:
-            os.kill(os.getpid(), signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
         super().close()
 
 
@@ -49,8 +48,7 @@ def test_a_command_after_a_ctrl_c_knows_nothing_of_it(paired: FakeBox) -> None:
 
     @guarded
     def stopped() -> None:
-        os.kill(os.getpid(), signal.SIGINT)
-        signal.pause()
+        signal.raise_signal(signal.SIGINT)
 
     @guarded
     def next_one() -> None:
@@ -66,6 +64,6 @@ def test_a_command_after_a_ctrl_c_knows_nothing_of_it(paired: FakeBox) -> None:
 def test_who_is_started_with_ctrl_c_ignored_ignores_it() -> None:
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        guarded(lambda: os.kill(os.getpid(), signal.SIGINT))()
+        guarded(lambda: signal.raise_signal(signal.SIGINT))()
     finally:
         signal.signal(signal.SIGINT, before)
