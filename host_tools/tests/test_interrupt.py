@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import signal
+from collections.abc import Iterator
 
 import pytest
 import typer
@@ -12,6 +13,14 @@ from host_tools.boxes import Boxes
 from host_tools.device import Device
 from host_tools.guard import guarded
 from host_tools.tests.box_rig import FakeBox
+
+
+@pytest.fixture(autouse=True)
+def _python_hears_it() -> Iterator[None]:
+    """Whoever starts a test run in the background of a shell has Ctrl-C ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 class Ended(io.RawIOBase):
@@ -62,8 +71,5 @@ def test_a_command_after_a_ctrl_c_knows_nothing_of_it(paired: FakeBox) -> None:
 
 
 def test_who_is_started_with_ctrl_c_ignored_ignores_it() -> None:
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        guarded(lambda: signal.raise_signal(signal.SIGINT))()
-    finally:
-        signal.signal(signal.SIGINT, before)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    guarded(lambda: signal.raise_signal(signal.SIGINT))()
