@@ -19,6 +19,11 @@ EVENTS_S = 15
 T = TypeVar("T")
 
 
+def spare_slot(status: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the slot that a box does not run from, of its status; none where it has no slots."""
+    return next((slot for slot in status["update"]["slots"] if not slot["is_booted"]), None)
+
+
 class Course:
     """What happens to one box.
 
@@ -65,7 +70,7 @@ class Course:
             if not restarts:
                 return {**record, "state": "installed", "reason": "runs from the next restart on"}
             self._restart(device, "restart", before["instance"], even_if_sounding=even_if_sounding)
-            self._await_well(device, bundle.version, before["instance"])
+            self._await_well(device, bundle.version, before["instance"], spare_slot(before))
         return {**record, "state": "updated"}
 
     def roll_back(self, *, even_if_sounding: bool) -> dict[str, Any]:
@@ -73,7 +78,7 @@ class Course:
         with Device.of(self._box) as device:
             before = device.get("status")
             told = self._restart(device, "rollback", before["instance"], even_if_sounding=even_if_sounding)
-            now = self._await_well(device, told.get("version"), before["instance"])
+            now = self._await_well(device, told.get("version"), before["instance"], spare_slot(before))
         return {"id": self._box.box_id, "name": self._box.name, "from": before["version"], "to": now["version"]}
 
     def restart(self, *, even_if_sounding: bool) -> None:
@@ -179,8 +184,13 @@ class Course:
         self._say("restarts")
         return told
 
-    def _await_well(self, device: Device, version: str | None, instance: str | None) -> dict[str, Any]:
-        """Return the status of a box that has restarted, runs ``version`` and has shown that it is well."""
+    def _await_well(
+        self, device: Device, version: str | None, instance: str | None, slot: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """Return the status of a box that has restarted, runs ``version`` and has shown that it is well.
+
+        ``slot``: from where; two slots may hold one version.
+        """
         began_s, is_trial_told = time.monotonic(), False
         while time.monotonic() - began_s < self._back_s:
             try:
@@ -191,8 +201,11 @@ class Course:
             if status["instance"] == instance:
                 time.sleep(LOOK_S)
                 continue
-            if version not in (None, status["version"]):
-                back = f"is back on {status['version']} by itself"
+            booted = next((each for each in status["update"]["slots"] if each["is_booted"]), None)
+            is_back = slot is not None and booted is not None and booted["bootname"] != slot["bootname"]
+            if is_back or version not in (None, status["version"]):
+                of = f" of slot {booted['bootname']}" if is_back and booted and version == status["version"] else ""
+                back = f"is back on {status['version']}{of} by itself"
                 raise HostError(f"{self._box.name}: {back}: {version} did not start, or was not well; `evenhand logs`")
             if not status["update"]["is_trial"]:
                 self._say(f"runs {status['version']}")

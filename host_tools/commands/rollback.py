@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..boxes import Boxes, PairedBox
 from ..console import BACK_S, BoxName, EvenIfSounding, Json, Patience, Yes, confirm, note, say, say_json
-from ..course import Course
+from ..course import Course, spare_slot
 from ..device import Device
 from ..errors import HostError
 from ..serial_door import Serial, over_serial, routed
@@ -30,7 +30,7 @@ def run(
 def _roll_back(box: PairedBox, *, even_if_sounding: bool, back_s: float, is_yes: bool, is_json: bool) -> None:
     with Device.of(box) as device:
         status = device.get("status")
-    spare = next((slot for slot in status["update"]["slots"] if not slot["is_booted"]), None)
+    spare = spare_slot(status)
     if spare is None or not spare["is_good"]:
         state = "has no other slot" if spare is None else f"slot {spare['bootname']} is not good"
         raise HostError(f"{box.name}: nothing to go back to, {state}; send an update instead")

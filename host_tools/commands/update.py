@@ -11,7 +11,7 @@ import typer
 from ..boxes import Boxes, PairedBox
 from ..bundle_file import BundleFile, read_bundle
 from ..console import BACK_S, All, EvenIfSounding, Json, Patience, Yes, confirm, note, say, say_json, size_text
-from ..course import Course
+from ..course import Course, spare_slot
 from ..device import Device
 from ..errors import HostError
 from ..serial_door import Serial, over_serial, routed
@@ -121,6 +121,6 @@ def _show(release: BundleFile, chosen: list[PairedBox], before: list[dict[str, A
     if release.notes:
         note("\n".join(f"  {line}" for line in release.notes.strip().splitlines()))
     for box, status in zip(chosen, before, strict=True):
-        spare = next((slot for slot in status["update"]["slots"] if not slot["is_booted"]), None)
+        spare = spare_slot(status)
         where = f"slot {spare['bootname']} ({spare['version'] or 'empty'}) is overwritten" if spare else "no slots"
         note(f"  {box.name} at {box.address}: runs {status['version']}; {where}, then it restarts")

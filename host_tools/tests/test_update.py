@@ -146,6 +146,19 @@ def test_a_release_that_is_not_well_is_told_and_the_box_is_back_by_itself(
     assert Device.of(Boxes().find([])[0]).get("status")["version"] == "0.1.0"
 
 
+def test_a_box_that_is_back_by_itself_is_told_by_its_slot_where_both_hold_one_version(
+    laptop: Laptop, paired: FakeBox, tmp_path: Path
+) -> None:
+    make_bundle(tmp_path / "same.raucb", version="0.1.0")
+    paired.fate = "dead"
+    done = laptop.run("update", "same.raucb", "--again", "--yes")
+    assert done.status == 1, done
+    assert "stage: is back on 0.1.0 of slot A by itself: 0.1.0 did not start, or was not well" in done.err
+    paired.fate = "well"
+    assert laptop.run("update", "same.raucb", "--again", "--yes").status == 0
+    assert paired.rauc["booted"] == "B"
+
+
 class LossyRoute:
     """A port that leads to another one, and loses one answer: the connection breaks instead. A context manager."""
 
