@@ -80,6 +80,10 @@ class SerialLine(Protocol):
     def type(self, text: str) -> None:
         """Type on it."""
 
+    @property
+    def said(self) -> str:
+        """All that came over it since the rig was made."""
+
 
 class Faults(Protocol):
     """What a rig can break. Needs a fixture that ends in ``_faults``; ``kinds`` says which it has."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 import wave
 from collections.abc import Sequence
 from contextlib import suppress
@@ -17,6 +18,8 @@ from .tap import Tap
 
 N_COLUMNS, ROW_PX, LABEL_PX = 900, 36, 96
 N_LINES = 30
+N_SERIAL_LINES = 1000  # a start, and the one before it
+TERMINAL = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f]")  # its sequences, and bytes that are no text
 SERVICES = ("engine", "control", "agent", "recorder")
 SILENT_LIN = 1e-5  # -100 dBFS: no row of its own
 
@@ -31,12 +34,18 @@ def evidence_of(box: Box) -> list[dict[str, str]]:
         inputs = [f"input {channel + 1}" for channel in range(played.shape[1])]
         for title, sound, names in (("played", played, inputs), ("heard", heard, port.output_names)):
             pieces += _sound(title, sound, names, rate_hz)
+    if "serial" in box.rig.has:  # before the services are asked, which goes over it
+        pieces += _words("the serial line", box.serial.said, N_SERIAL_LINES)
     for service in SERVICES:
         with suppress(HilError):
-            lines = box.log(service).strip().splitlines()[-N_LINES:]
-            if lines:
-                pieces.append({"title": f"{service} said", "text": "\n".join(lines)})
+            pieces += _words(f"{service} said", box.log(service), N_LINES)
     return pieces
+
+
+def _words(title: str, said: str, n_lines: int) -> list[dict[str, str]]:
+    """Return the end of what was said, without what only a terminal heeds; nothing where it was nothing."""
+    lines = TERMINAL.sub("", said).strip().splitlines()[-n_lines:]
+    return [{"title": title, "text": "\n".join(lines)}] if lines else []
 
 
 def _sound(title: str, sound: NDArray[np.float32], names: Sequence[str], rate_hz: int) -> list[dict[str, str]]:

@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -44,6 +44,8 @@ NAME, PAIRING_CODE = "bench", "BNCH-C0DE"
 SLOWER = 20.0  # than a box: how much longer a command may take
 ASKING = ("pair", "status")  # commands that may be given again
 GAVE_UP = re.compile(r"timed out|no answer|reset by peer")  # too early: the emulator takes what nobody listens to yet
+AWAKE = "(chrt --idle 0 sh -c 'while :; do :; done' >/dev/null 2>&1 & echo $! >/run/awake)"
+REST = "kill $(cat /run/awake)"
 CHANGING = ("update", "rollback", "restore")  # commands of the laptop after which a box is another
 T = TypeVar("T")
 
@@ -144,10 +146,7 @@ class QemuBoard(SystemdBox):
     def wait_until_up(self, timeout_s: float = START_S) -> None:
         """Wait for the shell, for what is mounted after it, and for engine and control."""
         until_s = time.monotonic() + timeout_s
-        if self._start_of_shell != len(self._box.starts):
-            self._guarded(lambda: self._box.wait_for(PROMPT, timeout_s))
-            self.run(PLAIN_LINE)
-            self._start_of_shell = len(self._box.starts)
+        self._wait_for_shell(timeout_s)
         self.run("systemctl start data.mount evenhand-folders.service", timeout_s / SLOWER)
         self._wait_for_services(until_s)
         if self._moment is None and self.is_as_new:
@@ -227,6 +226,28 @@ class QemuBoard(SystemdBox):
         self._moment = None
         self._is_touched = self._is_paired = False
         self._start_of_shell = 0  # how many starts it had when its shell was there
+        self._start_awake = 0  # and when it was kept awake
+
+    def _wait_for_shell(self, timeout_s: float) -> None:
+        if self._start_of_shell != len(self._box.starts):
+            self._guarded(lambda: self._box.wait_for(PROMPT, timeout_s))
+            self.run(PLAIN_LINE)
+            self._start_of_shell = len(self._box.starts)
+
+    def _stay_awake(self) -> None:
+        """Let this start of the box never idle, once it has a shell: time leaps while it does, and its patience."""
+        start = len(self._box.starts)
+        has_shell = start == self._start_of_shell or PROMPT in self._box.said_since_start
+        if start != self._start_awake and has_shell:
+            with suppress(OSError):  # it resets just now
+                self._box.type(f"{AWAKE}\n")
+            self._start_awake = start
+
+    def _rest_again(self) -> None:
+        if self._start_awake == len(self._box.starts) and self.has_power:
+            self._wait_for_shell(START_S)
+            self.run(REST)
+        self._start_awake = 0
 
     def _pair(self) -> None:
         if not self._is_paired:
@@ -252,11 +273,17 @@ class QemuBoard(SystemdBox):
                 [sys.executable, "-m", "host_tools", *words], cwd=ROOT, env=environment, stdin=subprocess.DEVNULL,
                 stdout=out, stderr=err,
             )  # fmt: skip
+
+            def has_ended() -> bool:
+                self._stay_awake()
+                return process.poll() is not None
+
             try:
-                is_over = self._guarded(lambda: self._box.go_on(lambda: process.poll() is not None, timeout_s))
+                is_over = self._guarded(lambda: self._box.go_on(has_ended, timeout_s))
             finally:
                 process.kill()
                 process.wait()
+            self._rest_again()
             out.seek(0), err.seek(0)
             return process.returncode if is_over else None, out.read(), err.read().strip()
 
@@ -280,3 +307,8 @@ class QemuSerial:
     def type(self, text: str) -> None:
         """Type on it."""
         self._box.type(text)
+
+    @property
+    def said(self) -> str:
+        """All that came over it, and where each start began."""
+        return self._box.log.read_text(encoding="utf-8", errors="replace")

@@ -73,7 +73,7 @@ class QemuBox:
         self.disk, self._work, self._ports, self._cable = disk, work, tuple(ports), cable
         self._clock = tuple(clock)
         self._nvram = work / "nvram"
-        self.log = work / "line.log"  # all that came over the serial line, as it comes
+        self.log = work / "line.log"  # all that came over the serial line, as it comes, and where each start begins
         self._nvram.write_bytes(bytes(NVRAM_BYTES))
         self._process: subprocess.Popen[bytes] | None = None
         self._line: socket.socket | None = None
@@ -270,6 +270,9 @@ class QemuBox:
 
     def _begin(self, chosen: Start, *words: str) -> None:
         self.starts.append(chosen)
+        self._note(
+            f"\n[start {len(self.starts)}, partition {chosen.partition}{', a try' * chosen.is_tryboot}]\n".encode()
+        )
         self._start_mark = len(self.said)
         (line, their_line), (monitor, their_monitor) = socket.socketpair(), socket.socketpair()
         with their_line, their_monitor:
@@ -326,11 +329,14 @@ class QemuBox:
         except ConnectionResetError:
             chunk = b""
         self.said += chunk.decode("utf-8", "replace")
-        with self.log.open("ab") as log:
-            log.write(chunk)
+        self._note(chunk)
         if not chunk:
             time.sleep(min(timeout_s, 0.05))
         return bool(chunk)
+
+    def _note(self, came: bytes) -> None:
+        with self.log.open("ab") as log:
+            log.write(came)
 
     def _stop(self) -> None:
         if self._process is not None:

@@ -17,6 +17,7 @@ from hil_tests.drivers.alsa_link import CLICK_FRAMES, AlsaLink, InterfaceWiring
 from hil_tests.drivers.choice import box_of
 from hil_tests.drivers.console import printed_by
 from hil_tests.errors import HilError
+from hil_tests.evidence import evidence_of
 from hil_tests.rig import load_rig
 from hil_tests.tap import Tap
 
@@ -116,6 +117,16 @@ def test_board_that_does_not_boot_is_told_with_its_last_words(bench: Bench) -> N
         box.power_on()
         with pytest.raises(HilError, match="within 0 s; it said: nothing"):
             box.wait_until_up(0.3)
+
+
+def test_what_came_over_the_serial_line_is_evidence_as_text_without_what_only_a_terminal_heeds(bench: Bench) -> None:
+    with box_of(load_rig(bench.rig_path)) as box:
+        box.power_on()
+        box.wait_until_up(30.0)
+        box.run(r"printf 'a \033[1;31mred\033[0m word\a\n'")
+        (line,) = [piece["text"] for piece in evidence_of(box) if piece["title"] == "the serial line"]
+    assert line.startswith("Linux version 6.1\nevenhand login: root (automatic login)\nroot@evenhand:~# "), line
+    assert "\na red word\n" in line
 
 
 @pytest.mark.parametrize(
