@@ -128,7 +128,7 @@ class Bench:
     def settled(self) -> dict[str, Any]:
         """Return the status of a box whose try is over, whichever way, and which has looked at its health."""
         self.await_health()
-        while (told := self.laptop.status(self.box))["update"]["is_trial"]:
+        while (told := self.laptop.status(self.box))["update"]["is_trial"] is not False:
             self.box.go_on(lambda: False, 2.0)
         return told
 

@@ -64,13 +64,13 @@ class Course:
             record = {"id": self._box.box_id, "name": self._box.name, "from": before["version"], "to": bundle.version}
             if before["version"] == bundle.version and not is_again:
                 if before["update"]["is_trial"]:
-                    self._await_well(device, bundle.version, None)
+                    self._await_well(device, before, bundle.version, has_restarted=False)
                 return {**record, "state": "skipped", "reason": f"{bundle.version} runs already"}
             self._install(device, bundle, sha256, before, even_if_sounding=even_if_sounding, is_again=is_again)
             if not restarts:
                 return {**record, "state": "installed", "reason": "runs from the next restart on"}
             self._restart(device, "restart", before["instance"], even_if_sounding=even_if_sounding)
-            self._await_well(device, bundle.version, before["instance"], spare_slot(before))
+            self._await_well(device, before, bundle.version, slot=spare_slot(before))
         return {**record, "state": "updated"}
 
     def roll_back(self, *, even_if_sounding: bool) -> dict[str, Any]:
@@ -78,7 +78,7 @@ class Course:
         with Device.of(self._box) as device:
             before = device.get("status")
             told = self._restart(device, "rollback", before["instance"], even_if_sounding=even_if_sounding)
-            now = self._await_well(device, told.get("version"), before["instance"], spare_slot(before))
+            now = self._await_well(device, before, told.get("version"), slot=spare_slot(before))
         return {"id": self._box.box_id, "name": self._box.name, "from": before["version"], "to": now["version"]}
 
     def restart(self, *, even_if_sounding: bool) -> None:
@@ -86,7 +86,7 @@ class Course:
         with Device.of(self._box) as device:
             before = device.get("status")
             self._restart(device, "restart", before["instance"], even_if_sounding=even_if_sounding)
-            self._await_well(device, before["version"], before["instance"])
+            self._await_well(device, before, before["version"])
 
     # ----------------------------------------------------------------------------------------------------- within
 
@@ -185,9 +185,10 @@ class Course:
         return told
 
     def _await_well(
-        self, device: Device, version: str | None, instance: str | None, slot: dict[str, Any] | None = None
-    ) -> dict[str, Any]:
-        """Return the status of a box that has restarted, runs ``version`` and has shown that it is well.
+        self, device: Device, before: dict[str, Any], version: str | None, *, slot: dict[str, Any] | None = None,
+        has_restarted: bool = True,
+    ) -> dict[str, Any]:  # fmt: skip
+        """Return the status of a box that runs ``version``, by now another instance, and has shown that it is well.
 
         ``slot``: from where; two slots may hold one version.
         """
@@ -198,21 +199,23 @@ class Course:
             except (BoxAbsentError, RefusedError):
                 time.sleep(LOOK_S)
                 continue
-            if status["instance"] == instance:
+            if has_restarted and status["instance"] == before["instance"]:
                 time.sleep(LOOK_S)
                 continue
-            booted = next((each for each in status["update"]["slots"] if each["is_booted"]), None)
+            update = status["update"]
+            booted = next((each for each in update["slots"] if each["is_booted"]), None)
             is_back = slot is not None and booted is not None and booted["bootname"] != slot["bootname"]
             if is_back or version not in (None, status["version"]):
                 of = f" of slot {booted['bootname']}" if is_back and booted and version == status["version"] else ""
                 back = f"is back on {status['version']}{of} by itself"
                 raise HostError(f"{self._box.name}: {back}: {version} did not start, or was not well; `evenhand logs`")
-            if not status["update"]["is_trial"]:
+            has_slots = before["update"]["slots"] or update["slots"]
+            if update["is_trial"] is False or not has_slots:  # None: a box that goes down cannot tell any more
                 self._say(f"runs {status['version']}")
                 return status
-            if not is_trial_told:
+            if update["is_trial"] and not is_trial_told:
                 self._say(f"runs {status['version']} on trial")
-            is_trial_told = True
+                is_trial_told = True
             time.sleep(LOOK_S)
         raise BoxAbsentError(
             f"{self._box.name}: not back and well after {self._back_s:.0f} s; look at it, `evenhand status`"

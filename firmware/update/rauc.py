@@ -50,9 +50,14 @@ class System:
         return next((slot for slot in self.slots if not slot.is_booted), None)
 
     @property
-    def is_trial(self) -> bool:
-        """Whether what runs has not shown yet that it is well: the next start would be the other slot's."""
-        return self.booted is not None and self.primary not in (None, self.booted.name)
+    def is_trial(self) -> bool | None:
+        """Whether what runs has not shown yet that it is well: the next start would be the other slot's.
+
+        None while that cannot be told: a box that goes down has its boot selection unmounted before its agent ends.
+        """
+        if self.booted is None or self.primary is None:
+            return None
+        return self.primary != self.booted.name
 
 
 class Rauc:

@@ -119,6 +119,8 @@ class Updater:
         self.refuse_while_sounding(even_if_sounding=even_if_sounding)
         system = await self.system()
         self.refuse_while_busy()
+        if system.is_trial is None:
+            raise Refusal(503, "which slot starts next cannot be told; wait a minute, then try again")
         if system.is_trial:
             raise Refusal(409, "what runs has not shown yet that it is well; wait a minute, then try again")
         self._busy = f"installing {about['version']}"

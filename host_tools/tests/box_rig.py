@@ -74,6 +74,7 @@ class FakeBox:
             step_s=0.02,
             info_s=0.0,
             fails="",
+            is_going_down="",
         )
         self._fake(
             "rauc", f'exec "{sys.executable}" "{Path(__file__).parent / "fake_rauc.py"}" "{self._state_path}" "$@"'
@@ -180,8 +181,12 @@ class FakeBox:
             self.set_rauc(primary=trial)
         else:
             state["slots"][trial]["is_good"] = False
+            self.set_rauc(slots=state["slots"])
+            for stage in ("without selection", "without service"):  # the agent ends after what it asks
+                self.set_rauc(is_going_down=stage)
+                self._is_over.wait(1.0)
             self.stop()
-            self.set_rauc(slots=state["slots"], booted=primary)
+            self.set_rauc(booted=primary, is_going_down="")
             self.start()
 
     def _fake(self, name: str, script: str) -> None:

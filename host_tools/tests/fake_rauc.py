@@ -22,6 +22,9 @@ def main() -> int:
         other = next(name for name in state["slots"] if name != state["booted"])
         state_path.write_text(json.dumps({**state, "primary": other}))
         return 0
+    if state["is_going_down"] == "without service":
+        print("Error creating proxy: the service is gone", file=sys.stderr)
+        return 1
     if words == ["status"]:
         print(json.dumps(status(state)))
         return 0
@@ -50,7 +53,7 @@ def status(state: dict[str, Any]) -> dict[str, Any]:
         for name, slot in state["slots"].items()
     ]  # fmt: skip
     slots.append({"boot.0": {"class": "boot", "bootname": None, "state": "active", "parent": "rootfs.0"}})
-    return {"compatible": state["compatible"], "booted": state["booted"], "boot_primary": number[state["primary"]],
+    return {"compatible": state["compatible"], "booted": state["booted"], "boot_primary": None if state["is_going_down"] else number[state["primary"]],
             "slots": slots}  # fmt: skip
 
 

@@ -133,7 +133,7 @@ def test_an_older_release_says_how_to_go_back(laptop: Laptop, paired: FakeBox, t
 # ----------------------------------------------------------------------------------------------- wrong on the way
 
 
-@pytest.mark.parametrize("fate", ["dead", pytest.param("unwell", marks=pytest.mark.soak)])
+@pytest.mark.parametrize("fate", ["dead", "unwell"])
 def test_a_release_that_is_not_well_is_told_and_the_box_is_back_by_itself(
     laptop: Laptop, paired: FakeBox, tmp_path: Path, fate: str
 ) -> None:
