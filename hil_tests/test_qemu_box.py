@@ -38,7 +38,7 @@ CABLE_BYTES, MIN_CABLE_BYTES = 6 << 20, 1 << 20  # of 120 MB: Python on an emula
 PATIENCE_S = 3600.0  # of a busy machine
 PATIENTLY = ("--yes", "--patience", f"{PATIENCE_S:.0f}")
 PARTITION = {"a": 2, "b": 3}
-CUT_SEED = 20261126
+CUT_SEED = int(os.environ.get("EVENHAND_CUT_SEED", "20261126"))  # other seeds, other moments
 # The parts of an update, each with what the laptop says when it begins, in their order.
 PARTS = {
     "upload": f"{NAME}: send: ",
