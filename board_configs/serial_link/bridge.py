@@ -15,7 +15,7 @@ from typing import Protocol
 
 from .frames import Decoder, encode
 from .line import SerialLine
-from .stream import ACK, GONE, HEAD, OPEN, Stream
+from .stream import ACK, FIRST_PIECE_BYTES, GONE, HEAD, OPEN, Stream
 
 BATCH_BYTES = 2048  # onto the line at once; so long it is deaf to what is more urgent
 READ_BYTES = 16 * 1024
@@ -79,6 +79,11 @@ class _End:
 
     def __init__(self, line: SerialLine) -> None:
         self._line, self._decoder = line, Decoder()
+        self._piece_bytes = FIRST_PIECE_BYTES
+
+    def stream(self, number: int, *, opens: bool) -> Stream:
+        """Return a new session's, which begins with what the line is known to let live."""
+        return Stream(number, opens=opens, piece_bytes=self._piece_bytes)
 
     def turn(self, session: _Session | None, on_body: Callable[[bytes, float], None]) -> None:
         now_s = time.monotonic()
@@ -100,6 +105,7 @@ class _End:
                 break
         if batch:
             self._line.write(bytes(batch))
+        self._piece_bytes = session.stream.piece_bytes
 
 
 def serve_laptop(line: SerialLine, listening: socket.socket, stop: Stopping) -> None:
@@ -112,7 +118,7 @@ def serve_laptop(line: SerialLine, listening: socket.socket, stop: Stopping) -> 
         except TimeoutError:
             continue
         number = (number + 1) % 256
-        session = _Session(Stream(number, opens=True), connection)
+        session = _Session(end.stream(number, opens=True), connection)
 
         def on_body(body: bytes, now_s: float, session: _Session = session) -> None:
             if len(body) > 1 and body[1] == session.stream.session and body[0] != OPEN:
@@ -140,7 +146,7 @@ def serve_box(line: SerialLine, connect: Callable[[], socket.socket], stop: Stop
                 session.close()
                 session = None
             with suppress(OSError):
-                session = _Session(Stream(body[1], opens=False), connect())
+                session = _Session(end.stream(body[1], opens=False), connect())
         if session is None or session.stream.session != body[1]:
             if body[0] not in (ACK, GONE) and now_s - gone_s > GONE_S:
                 gone_s = now_s

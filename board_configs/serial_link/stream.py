@@ -30,7 +30,7 @@ from itertools import cycle, islice
 OPEN, DATA, ACK, CLOSE, GONE = range(5)
 HEAD, OFFSET, OFFSETS = struct.Struct(">BB"), struct.Struct(">BBHI"), struct.Struct(">BBHII")
 SEEN_BITS, ACK_EVERY = 32, 16  # so many are told of twice, should a word of it be lost
-MIN_PIECE_BYTES, MAX_PIECE_BYTES = 16, 1024
+MIN_PIECE_BYTES, FIRST_PIECE_BYTES, MAX_PIECE_BYTES = 16, 256, 1024
 WINDOW_BYTES = 48 * 1024  # in flight, and what waits out of order on the other side
 # Share of pieces that are lost, over about the last 30: more, and they are halved; less, and they are doubled.
 TOO_MANY_LOST, FEW_LOST, LOST_WEIGHT, FIRST_LOST = 0.4, 0.1, 0.035, 0.2
@@ -50,9 +50,19 @@ class _Piece:
 
 
 class Stream:
-    """Both directions of one session."""
+    """Both directions of one session.
 
-    def __init__(self, session: int, *, opens: bool) -> None:
+    Parameters
+    ----------
+    session
+        Its number.
+    opens
+        Whether this is the laptop's side.
+    piece_bytes
+        Length of pieces to begin with: what the session before on this line has ended with.
+    """
+
+    def __init__(self, session: int, *, opens: bool, piece_bytes: int = FIRST_PIECE_BYTES) -> None:
         self.session = session
         self._waiting = bytearray()  # to be cut into pieces
         self._cut_bytes = 0
@@ -63,7 +73,7 @@ class Stream:
         self._is_open_known = not opens
         self.is_gone = False  # the other side has forgotten it
         self._open_sent_s = -MAX_RESEND_S
-        self._piece_bytes, self._lost = 256, FIRST_LOST
+        self._piece_bytes, self._lost = piece_bytes, FIRST_LOST
         self._n_sent, self._newest_arrived, self._newest_judged = 0, 0, 0
         self._progress_s = 0.0  # when something was acknowledged, or tried
         self._n_tries, self._n_before = 0, 0  # since then; and the number of the last sending before
@@ -79,6 +89,11 @@ class Stream:
         self._ready = bytearray()
 
     # ------------------------------------------------------------------------------------------------------- out
+
+    @property
+    def piece_bytes(self) -> int:
+        """Length of pieces that the line lets live, as far as is known."""
+        return self._piece_bytes
 
     @property
     def room_bytes(self) -> int:
@@ -200,8 +215,11 @@ class Stream:
 
     def receive(self, body: bytes, now_s: float) -> None:
         """Take a body of this session."""
-        self._is_open_known, self._heard_s = True, now_s
-        kind = body[0]
+        kind, self._heard_s = body[0], now_s
+        if kind == GONE and not self._is_open_known:  # it has not been there yet: OPEN was lost, and DATA came through
+            self._open_sent_s = -MAX_RESEND_S
+            return
+        self._is_open_known = True
         if kind == ACK and len(body) == OFFSETS.size:
             _, _, number, seen, wanted = OFFSETS.unpack(body)
             number = _near(number, self._n_sent, NUMBER_RANGE)

@@ -8,7 +8,15 @@ from dataclasses import dataclass
 import pytest
 
 from board_configs.serial_link.frames import MAX_FRAME_BYTES, Decoder, encode
-from board_configs.serial_link.stream import MAX_PIECE_BYTES, OPEN, Stream
+from board_configs.serial_link.stream import (
+    DATA,
+    FIRST_PIECE_BYTES,
+    GONE,
+    MAX_PIECE_BYTES,
+    MIN_PIECE_BYTES,
+    OPEN,
+    Stream,
+)
 
 STEP_S = 0.002
 DELAY_S = 0.01
@@ -52,11 +60,11 @@ class Carried:
 
 def carry(
     data: bytes, *, flips: float = 0.0, bytes_s: float = 1e6, pulls: tuple[float, ...] = (), seed: int = 1,
-    deaf_s: float = 0.0,
+    deaf_s: float = 0.0, piece_bytes: int = FIRST_PIECE_BYTES,
 ) -> Carried:  # fmt: skip
     """Send ``data`` through and check it; the box listens for 50 ms at most, then has no time for up to ``deaf_s``."""
     rng = random.Random(seed)
-    sender, receiver = Stream(7, opens=True), Stream(7, opens=False)
+    sender, receiver = Stream(7, opens=True, piece_bytes=piece_bytes), Stream(7, opens=False)
     there, back = Line(bytes_s, flips, rng), Line(bytes_s, flips, rng)
     ends = ((sender, there, Decoder()), (receiver, back, Decoder()))
     got, n_given, now_s = bytearray(), 0, 0.0
@@ -93,7 +101,7 @@ def carry(
         now_s += STEP_S
     assert bytes(got) == data
     share = len(data) / now_s / bytes_s
-    return Carried(share=share, n_sent=there.n_bytes / max(len(data), 1), piece_bytes=sender._piece_bytes)
+    return Carried(share=share, n_sent=there.n_bytes / max(len(data), 1), piece_bytes=sender.piece_bytes)
 
 
 def noise(n_bytes: int, seed: int = 2) -> bytes:
@@ -138,6 +146,29 @@ def test_a_box_that_seldom_has_time_is_not_taken_for_a_bad_line(deaf_s: float, s
     carried = carry(noise(300_000), deaf_s=deaf_s, seed=seed)
     assert carried.n_sent < 1.1
     assert carried.piece_bytes == MAX_PIECE_BYTES
+
+
+def test_a_session_whose_opening_was_lost_is_opened_again_and_one_that_was_known_is_over() -> None:
+    stream, gone = Stream(7, opens=True), bytes([GONE, 7])
+    stream.send(b"hello")
+    assert [body[0] for body in stream.frames(0.0)] == [OPEN, DATA]
+    stream.receive(gone, 0.01)  # the box heard the second only
+    assert not stream.is_gone
+    assert next(stream.frames(0.02))[0] == OPEN, "at once"
+    box = Stream(7, opens=False)
+    box.greet()
+    stream.receive(next(box.frames(0.03)), 0.03)
+    stream.receive(gone, 0.04)  # the box has restarted
+    assert stream.is_gone
+
+
+def test_the_next_session_begins_with_what_the_line_lets_live() -> None:
+    first = [carry(bytes(5000), flips=0.05, bytes_s=1e5, seed=seed) for seed in (1, 2, 3)]
+    assert {each.piece_bytes for each in first} == {MIN_PIECE_BYTES}
+    further = [
+        carry(bytes(5000), flips=0.05, bytes_s=1e5, seed=seed, piece_bytes=MIN_PIECE_BYTES) for seed in (1, 2, 3)
+    ]
+    assert sum(each.share for each in further) > 1.5 * sum(each.share for each in first)
 
 
 def test_a_stream_is_longer_than_its_offsets() -> None:
