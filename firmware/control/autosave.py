@@ -20,7 +20,8 @@ from .mixer_state import MixerState
 from .scenes import MAX_NAME_LENGTH, Scene, read_scene, write_scene
 from .seal import is_broken
 
-LAST, BEFORE = "last.toml", "before.toml"
+# The last state, the one before it, and the newest from when it is whole until it is the last: never one file alone.
+LAST, BEFORE, NEXT = "last.toml", "before.toml", "next.toml"
 EVERY_S = 10.0  # a ride moves all the time: more often would wear out a memory card
 MAX_LOOKED_AT = 10  # files that were set aside, newest first
 
@@ -106,8 +107,10 @@ class Autosave:
             try:
                 scene = Scene.of(job.state, title="last state", names=job.names, roles=job.roles)
                 self.path.parent.mkdir(parents=True, exist_ok=True)
+                whole = self.path.with_name(NEXT)
+                self._write(scene, whole)  # may take long; the two from before stay two files meanwhile
                 self._keep_the_one_before()
-                self._write(scene, self.path)
+                whole.replace(self.path)
             except Exception as error:  # whatever it is, the mixer goes on and the next state is tried
                 self._tell_refusal(error)
             else:
@@ -161,7 +164,7 @@ def load_last(
     notes: list[str] = []
     if restored is not None and restored.is_file():
         notes.append(_take_over(folder, restored))
-    for name in (LAST, BEFORE):
+    for name in (LAST, BEFORE, NEXT):
         for part in folder.glob(f".{name}.*part"):  # of a process that was killed while it wrote
             with suppress(OSError):
                 part.unlink()
@@ -180,8 +183,9 @@ def load_last(
 def _take_over(folder: Path, restored: Path) -> str:
     try:
         read_scene(restored)
-        if (folder / LAST).exists():
-            (folder / LAST).replace(folder / BEFORE)
+        for path in (folder / LAST, folder / NEXT):
+            if path.exists():
+                path.replace(folder / BEFORE)
         restored.replace(folder / LAST)
     except EvenhandError as error:
         with suppress(OSError):
@@ -194,7 +198,7 @@ def _take_over(folder: Path, restored: Path) -> str:
 
 def _candidates(folder: Path) -> list[Path]:
     newest_first = sorted(_set_aside_in(folder).items(), reverse=True)[:MAX_LOOKED_AT]
-    paths = [folder / LAST, folder / BEFORE, *(path for _, path in newest_first)]
+    paths = [folder / NEXT, folder / LAST, folder / BEFORE, *(path for _, path in newest_first)]
     return [path for path in paths if os.path.lexists(path)]
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from firmware.control import slots
-from firmware.control.autosave import BEFORE, LAST, Autosave, load_last
+from firmware.control.autosave import BEFORE, LAST, NEXT, Autosave, load_last
 from firmware.control.control import Control
 from firmware.control.mixer_state import MixerState, Mode
 from firmware.control.scenes import Scene, _scene, as_toml, read_scene, write_scene
@@ -38,16 +38,19 @@ class Disk:
     def __init__(self) -> None:
         self.is_ready = threading.Event()
         self.is_ready.set()
+        self.is_asked = threading.Event()
         self.refuses: Exception | None = None
         self.n_asked = 0
         self.scenes: list[Scene] = []
 
     def write(self, scene: Scene, path: Path) -> None:
         self.n_asked += 1
+        self.is_asked.set()
         assert self.is_ready.wait(60.0), "nobody let the disk go on"
         if self.refuses is not None:
             raise self.refuses
         self.scenes.append(scene)
+        write_scene(scene, path)
 
 
 @pytest.fixture
@@ -381,6 +384,41 @@ def test_each_write_keeps_the_one_before(tmp_path: Path, control: Control) -> No
             autosave.look(control, n * EVERY_S)
             settle(autosave)
     assert [level_of(read_scene(tmp_path / name)) for name in (LAST, BEFORE)] == [-3.0, -2.0]
+
+
+def test_two_states_are_on_the_disk_in_two_files_however_long_it_takes_to_write_the_third(
+    tmp_path: Path, control: Control, disk: Disk
+) -> None:
+    """One bad block costs one of them, also of a process that is killed while it writes."""
+    with Autosave(tmp_path, every_s=EVERY_S, write=disk.write) as autosave:
+        for n, level_db in enumerate((-1.0, -2.0, -3.0)):
+            if n == 2:
+                disk.is_ready.clear()
+                disk.is_asked.clear()
+            turn(control, level_db)
+            autosave.look(control, n * EVERY_S)
+            if n < 2:
+                settle(autosave)
+        assert disk.is_asked.wait(60.0)
+        last, before = tmp_path / LAST, tmp_path / BEFORE
+        assert last.stat().st_ino != before.stat().st_ino
+        assert [level_of(read_scene(path)) for path in (last, before)] == [-2.0, -1.0]
+        disk.is_ready.set()
+
+
+def test_a_state_that_was_written_and_not_yet_the_last_is_the_newest(tmp_path: Path) -> None:
+    fill(tmp_path, next=-3.0, last=-2.0, before=-1.0)
+    assert level_of(load_last(tmp_path, NAMES)[0]) == -3.0
+    fill(tmp_path, next=-3.0, last=-2.0, before=-1.0)
+    (tmp_path / NEXT).write_text("broken")
+    assert level_of(load_last(tmp_path, NAMES)[0]) == -2.0
+    fill(tmp_path, next=-3.0, last=-2.0, before=-1.0)
+    restored = tmp_path / "restored.toml"
+    write_scene(Scene(title="of the backup"), restored)
+    scene, _ = load_last(tmp_path, NAMES, restored)
+    assert scene is not None
+    assert scene.title == "of the backup", "what a backup brought is newer still"
+    assert level_of(read_scene(tmp_path / BEFORE)) == -3.0
 
 
 def test_what_the_disk_has_changed_does_not_become_the_one_before(tmp_path: Path, control: Control) -> None:
