@@ -77,7 +77,7 @@ def again(what, whence):
                 answers[what.__name__, type(error).__name__] += 1
     return threading.Thread(target=run)
 def told(whence, method, path, body=None, token=token):
-    return ask(method, path, body, token, whence).get("error", "done")[:40]
+    return ask(method, path, body, token, whence).get("error", "done")[:60]
 def hundred_gigabytes(whence):
     asked = {"size_bytes": 100 << 30, "sha256": "0" * 64, "name": "x.raucb"}
     return told(whence, "POST", "upload", json.dumps(asked))
