@@ -108,6 +108,17 @@ def test_stream_that_is_not_there_breaks_off_no_further_and_is_back_at_once(dark
     assert told["engine"]["counters"]["card_losses"] == 1, "given up for breaking off too often"
 
 
+def test_xruns_that_late_wake_ups_would_hold_back_do_not_take_the_card_away_once_those_are_over(dark_box: Box) -> None:
+    """Those of playback: a wake-up that is three periods late finds capture broken off and looks no further."""
+    events = []
+    for number in range(8):
+        begin_s = 1.0 + number
+        events += [event(begin_s, "late_wake", 200.0, 0.40 + 0.02 * number), event(begin_s + 0.2, "playback_xrun", 3.0)]
+        events += [event(begin_s + 0.40 + 0.02 * number, "capture_xrun", 3.0)]
+    outcome = Stage(dark_box, Script(seed=0, length_s=10.0, events=tuple(events))).perform()
+    assert outcome.broken is None, outcome.broken.line()
+
+
 def test_setting_that_is_another_after_a_loss_of_power_is_found(dark_box: Box) -> None:
     programme = Programme(dark_box.audio.n_inputs)
     strips = [{"fader.level_db": db, "pan.position": -1.0} for db in programme.fader_db]

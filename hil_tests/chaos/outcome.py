@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 
 from numpy.typing import NDArray
@@ -57,23 +58,33 @@ class Excuses:
     def __init__(self, *, period_frames: int, sample_rate_hz: int, slack_frames: int) -> None:
         self._period_frames, self._fade_frames = period_frames, round(FADE_S * sample_rate_hz)
         self._slack_frames = slack_frames
+        self._late_frames = 0  # each wake-up, where that costs nothing by itself
         self._on: set[str] = set()
         self._n_xruns = 0  # to come, while a fault is on
         self._until = 0
 
     def begin(self, fault: str, amount: float) -> None:
         """Note that a fault begins before the next frame."""
-        if fault in COSTLY and not (fault == "late_wake" and amount <= self._slack_frames):
+        if fault == "late_wake" and amount <= self._slack_frames:
+            self._late_frames = int(amount)
+        elif fault in COSTLY:
             self._on.add(fault)
+
+    def has_any_of(self, faults: Collection[str]) -> bool:
+        """Return whether one of them is on, and costly."""
+        return not self._on.isdisjoint(faults)
 
     def end(self, fault: str, frame: int, *, n_xruns: int = 1) -> None:
         """Note that it is over before ``frame``; the box recovers from each xrun, which comes at the next period."""
+        if fault == "late_wake":
+            self._late_frames = 0
         if fault not in self._on:
             return
         self._on.remove(fault)
         self._n_xruns += n_xruns
         if not self._on:  # what broke off while wake-ups were late is over when they are not
-            self._until = max(self._until, frame + (1 + 2 * self._n_xruns) * self._period_frames + self._fade_frames)
+            period_frames = self._period_frames + self._late_frames
+            self._until = max(self._until, frame + (1 + 2 * self._n_xruns) * period_frames + self._fade_frames)
             self._n_xruns = 0
 
     def first_unexplained(self, bad_frames: NDArray) -> int | None:

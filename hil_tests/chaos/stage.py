@@ -21,7 +21,7 @@ from hil_tests.board import Box
 from hil_tests.errors import HilError
 from hil_tests.scene import STILL
 
-from .outcome import Broken, Excuses, Outcome
+from .outcome import COSTLY, Broken, Excuses, Outcome
 from .programme import Programme, what_became
 from .script import Event, Script
 
@@ -34,7 +34,7 @@ PATIENCE_S = 600.0  # of the wall clock: whether at all, on a machine that is bu
 GO_WITH_POWER = {"engine_stopped", "control_stopped", "disk_stuck", "disk_slow"}
 BAD_LINES = {"network_delay_ms", "network_loss"}  # over which the box answers its laptop all the same
 XRUNS = {"capture_xrun", "playback_xrun"}
-NO_STREAM = {"unplug", "engine_stopped"}  # what breaks off then would all break off at once when the stream is back
+NO_STREAM = {"unplug", "engine_stopped", "late_wake"}  # xruns that are due then would all come once it is back
 TRIES = 8  # of a laptop: 5 s for a handshake are soon over where packets are lost and the machine is busy
 LATE_PARTS = 8  # a wake-up that comes within a period less so much of it costs nothing
 RESTORED = "/var/lib/evenhand/restored/last.toml"
@@ -101,7 +101,7 @@ class Stage:
         self._on: set[str] = set()
         self._shaken: set[str] = set()  # what was killed, and the box not waited for yet
         self._longest_s = 0.0
-        self._xrun_frame = -1  # where the last began
+        self._break_frame = -1  # where the stream broke off, or was back, last
         self._starts = {"engine": 1, "control": 1}  # since the power came
         self._had_memory_short = False
         self._first_kb: dict[str, int] = {}
@@ -181,11 +181,12 @@ class Stage:
         self._n_done += 1
         is_away = bool(self._shaken) and fault.endswith(("_killed", "_stopped"))  # it may still wait for the disk
         # More than five in a row, and the engine gives the card up: how long it is away then is for the wall clock.
-        is_away |= fault in XRUNS and (bool(self._on & NO_STREAM) or self._frame == self._xrun_frame)
+        is_away |= fault in XRUNS and self._excuses.has_any_of(NO_STREAM)
+        is_away |= fault in COSTLY and self._frame == self._break_frame
         if not self._box.has_power or fault in self._on or is_away:
             return
         if fault in XRUNS:
-            self._xrun_frame = self._frame
+            self._break_frame = self._frame
         self._excuses.begin(fault, event.amount)
         if event.for_s:
             self._on.add(fault)
@@ -209,6 +210,8 @@ class Stage:
         with _promised("engine"):
             self._box.faults.end(fault)
         self._on.remove(fault)
+        if fault in NO_STREAM:
+            self._break_frame = self._frame
         if fault == "brown_out":
             self._longest_s = max(self._longest_s, time.monotonic() - began_s)
             self._starts = {"engine": 1, "control": 1}

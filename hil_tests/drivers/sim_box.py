@@ -14,10 +14,11 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import NoReturn, Self
+from typing import Any, NoReturn, Self
 
 from board_configs.board import BoardError, load_board
 from hil_tests.board import COMMAND_S, START_S
@@ -143,7 +144,7 @@ class SimBox:
         until_s = time.monotonic() + timeout_s
         for name in SERVICES:
             self.service(name).wait_until_ready(until_s - time.monotonic())
-        self._wait_for_sound(until_s - time.monotonic())
+        self._wait_for_sound(until_s - time.monotonic(), _plays_or_knows_why_not)
 
     # --------------------------------------------------------------------------------------------------- shell
 
@@ -193,7 +194,7 @@ class SimBox:
             self._begin(name)
         for name in services:
             self._services[name].wait_until_ready(START_S)
-        self._wait_for_sound(START_S)
+        self._wait_for_sound(START_S, _plays_or_knows_why_not)
 
     def stop(self, service: str) -> None:
         """Stop a service in order; the card's clock goes on meanwhile, for the engine fades out."""
@@ -279,8 +280,11 @@ class SimBox:
         path.write_text(f"{bits:x}\n")
 
     def wait_for_card(self, timeout_s: float = START_S) -> None:
-        """Wait, with a clock that stands, until the engine has taken its card again."""
-        self._wait_for_sound(timeout_s, ("running",))
+        """Wait, with a clock that stands, until the engine has its card and sleeps for a frame to come.
+
+        One that still runs may be about to give the card up: the last xrun of a fault can be one too many in a row.
+        """
+        self._wait_for_sound(timeout_s, _sleeps_on_card)
 
     def _furnish(self) -> None:
         """Lay out what an installed box has before its first start."""
@@ -328,12 +332,21 @@ class SimBox:
             raise HilError(f"no service {name!r}; there are {', '.join(self._services)}")
         return self._services[name]
 
-    def _wait_for_sound(self, timeout_s: float, states: tuple[str, ...] = ("running", "no_card")) -> None:
+    def _wait_for_sound(self, timeout_s: float, is_enough: Callable[[dict[str, Any]], bool]) -> None:
         until_s = time.monotonic() + timeout_s
-        while self.card.report()["state"] not in states:
+        while not is_enough(self.card.report()):
             if time.monotonic() > until_s:
                 raise HilError(f"no sound in time; the engine said: {self.service('engine').last_words}")
             time.sleep(0.01)
+
+
+def _plays_or_knows_why_not(told: dict[str, Any]) -> bool:
+    return told["state"] in ("running", "no_card")
+
+
+def _sleeps_on_card(told: dict[str, Any]) -> bool:
+    card = told["card"]
+    return told["state"] == "running" and bool(card["capture"]["wait_frame"] > card["frame"])
 
 
 def _fresh_folder() -> Path:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +20,7 @@ from hil_tests.errors import HilError, NotWiredError
 from hil_tests.rig import load_rig
 
 PATIENCE_S = 60.0  # far more than a loaded machine needs
+HELD_UP_S = 0.3
 KILLED = """
 import os, signal
 from hil_tests.drivers.sim_box import SimBox
@@ -65,6 +68,23 @@ def test_frames_have_numbers_that_go_on_over_a_power_cut(box: SimBox) -> None:
     gone = play(box.audio, np.full((4800, 8), 0.5, np.float32))
     assert gone.first_frame == 960
     assert not gone.sound[1000:].any(), "a box without power plays"
+
+
+def test_late_wake_is_over_once_the_engine_has_done_with_it_however_long_that_takes(box: SimBox) -> None:
+    """Else the clock goes on while an engine that a busy machine holds up has yet to give its card up."""
+    box.power_on()
+    box.wait_until_up()
+    box.faults.begin("late_wake", 200.0)
+    box.pass_time(0.1)
+    engine = box.service("engine")
+    engine.send(signal.SIGSTOP)
+    goes_on = threading.Timer(HELD_UP_S, engine.send, args=(signal.SIGCONT,))
+    goes_on.start()
+    box.faults.end("late_wake")
+    assert goes_on.finished.is_set(), "the engine had not even looked"
+    told = box.card.report()
+    assert told["state"] == "running"
+    assert told["card"]["capture"]["wait_frame"] > told["card"]["frame"], "it does not sleep for a frame to come"
 
 
 def test_box_that_never_had_power_is_told_so(box: SimBox) -> None:

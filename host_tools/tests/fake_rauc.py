@@ -53,8 +53,8 @@ def status(state: dict[str, Any]) -> dict[str, Any]:
         for name, slot in state["slots"].items()
     ]  # fmt: skip
     slots.append({"boot.0": {"class": "boot", "bootname": None, "state": "active", "parent": "rootfs.0"}})
-    return {"compatible": state["compatible"], "booted": state["booted"], "boot_primary": None if state["is_going_down"] else number[state["primary"]],
-            "slots": slots}  # fmt: skip
+    primary = None if state["is_going_down"] else number[state["primary"]]
+    return {"compatible": state["compatible"], "booted": state["booted"], "boot_primary": primary, "slots": slots}
 
 
 def install(state_path: Path, state: dict[str, Any], manifest: dict[str, str]) -> int:

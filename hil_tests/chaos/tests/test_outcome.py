@@ -51,6 +51,19 @@ def test_wake_up_within_the_slack_explains_nothing_and_a_later_one_all(excuses: 
     assert first(excuses, AT) is None
 
 
+def test_xrun_among_late_wake_ups_is_over_as_much_later_as_those_are(excuses: Excuses) -> None:
+    excuses.begin("late_wake", 8.0)
+    excuses.begin("playback_xrun", 1.0)
+    excuses.end("playback_xrun", AT, n_xruns=1)
+    end = AT + 3 * (PERIOD + 8) + FADE
+    assert first(excuses, AT, end - 1, end) == end
+    excuses.end("late_wake", AT + RATE_HZ)
+    excuses.begin("playback_xrun", 1.0)
+    excuses.end("playback_xrun", AT + RATE_HZ, n_xruns=1)
+    end = AT + RATE_HZ + 3 * PERIOD + FADE
+    assert first(excuses, end - 1, end) == end
+
+
 def test_xruns_of_a_card_that_is_away_come_when_it_is_back(excuses: Excuses) -> None:
     excuses.begin("unplug", 1.0)
     excuses.begin("playback_xrun", 3.0)
