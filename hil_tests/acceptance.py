@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from dsp_kernels.contract.generated.contract import CONTRACT_ID
 
 from .audio_probe import AudioProbe
-from .board import Box
+from .board import AudioPort, Box
+from .errors import HilError
 from .probe.automix_law import AutomixLaw
 from .probe.limits import Limit, Result, Verdict, judge
 from .probe.response import Response
@@ -33,7 +34,7 @@ DIGESTS = (
     "cd /opt/evenhand && find firmware/inference/pretrained firmware dsp_kernels -maxdepth 1 "
     r"\( -name '*.bundle' -o -name '_*.so' \) | sort -u | xargs sha256sum"
 )
-_N_AUX = 6
+AUX = "aux_"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,9 +80,24 @@ class Acceptance:
         }  # fmt: skip
 
 
-def straight_scene(n_inputs: int) -> str:
-    """Return a mixer of wires: every strip at unity on the left main, and strip n on aux bus n, modulo six."""
-    strips = [{"pan.position": -1.0, f"send.{ch % _N_AUX + 1}.level_db": 0.0} for ch in range(n_inputs)]
+def aux_outputs(port: AudioPort) -> tuple[str, ...]:
+    """Return the outputs at which channels are told apart: at most as many as there are inputs.
+
+    Raises
+    ------
+    HilError
+        When the board gives no aux bus an output.
+    """
+    names = tuple(name for name in port.output_names if name.startswith(AUX))[: port.n_inputs]
+    if not names:
+        raise HilError(f"no aux bus has an output here ({', '.join(port.output_names)}): no channel can be told apart")
+    return names
+
+
+def straight_scene(port: AudioPort) -> str:
+    """Return a mixer of wires: every strip at unity on the left main, and each on one of the aux outputs in turn."""
+    buses = [int(name.removeprefix(AUX)) for name in aux_outputs(port)]
+    strips = [{"pan.position": -1.0, f"send.{buses[ch % len(buses)]}.level_db": 0.0} for ch in range(port.n_inputs)]
     return scene_toml(strips)
 
 
@@ -110,12 +126,12 @@ def measure(box: Box, *, venue: str = "", limits: Sequence[Limit], tell: Callabl
         tell(result.line())
         results.append(result)
 
-    stand_still(box, straight_scene(n_inputs))
+    stand_still(box, straight_scene(box.audio))
     box.pass_time(SETTLE_S)
-    auxes = tuple(f"aux_{bus + 1}" for bus in range(min(n_inputs, _N_AUX)))
+    auxes = aux_outputs(box.audio)
     arrival = probe.arrival(0, MAIN)
     add(arrival)
-    add(probe.channel_map(auxes, tuple((ch % _N_AUX,) for ch in range(n_inputs))))
+    add(probe.channel_map(auxes, tuple((ch % len(auxes),) for ch in range(n_inputs))))
     response, taps = probe.response(0, MAIN)
     add(response)
     add(probe.distortion(0, MAIN, peak_dbfs=LOUD_PEAK_DBFS))
@@ -171,11 +187,16 @@ def _facts(box: Box, venue: str) -> dict[str, str]:
             "firmware": str(told["version"]),
             "contract of the box": str(told["contract_id"]),
         }
-        facts |= {f"slot {slot['bootname']}": str(slot["version"] or "empty") for slot in told["update"]["slots"]}
+        facts |= {f"slot {slot['bootname']}": _slot(slot) for slot in told["update"]["slots"]}
     for line in box.run(DIGESTS).splitlines():
         sha256, _, name = line.partition("  ")
         facts[f"{name}, SHA-256"] = sha256
     return facts
+
+
+def _slot(slot: dict[str, Any]) -> str:
+    """Say what is in it; what came with the image has no version there, for nobody has installed it."""
+    return str(slot["version"] or ("as it came with the image" if slot["is_booted"] else "nothing installed"))
 
 
 def digest(path: Path) -> str:

@@ -7,13 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hil_tests.acceptance import LOUD_PEAK_DBFS, MAIN, NEEDS, SETTLE_S, sharing_scene, straight_scene
+from hil_tests.acceptance import LOUD_PEAK_DBFS, MAIN, NEEDS, SETTLE_S, aux_outputs, sharing_scene, straight_scene
 from hil_tests.audio_probe import AudioProbe
 from hil_tests.board import Box
 from hil_tests.scene import stand_still
 
 pytestmark = pytest.mark.needs(*NEEDS, "lockstep")
-AUXES = tuple(f"aux_{bus}" for bus in range(1, 7))
 # What a 24-bit path of floats may differ by: far under what anybody hears, far over its rounding.
 MAX_GAIN_ERROR_DB = 0.01
 MAX_RIPPLE_DB = 0.02
@@ -25,8 +24,8 @@ MAX_LAW_ERROR_DB = 0.2  # the detectors hear each sine's own ripple
 
 @pytest.fixture
 def wires(box: Box) -> AudioProbe:
-    """Return the probe of a box whose strips are wires: all to the left main, strip n to aux bus n, modulo six."""
-    stand_still(box, straight_scene(box.audio.n_inputs))
+    """Return the probe of a box whose strips are wires: all to the left main, each to an aux bus in turn."""
+    stand_still(box, straight_scene(box.audio))
     box.pass_time(SETTLE_S)
     return AudioProbe(box.audio)
 
@@ -40,8 +39,9 @@ def test_the_way_is_as_long_as_promised_at_unity_and_upright(wires: AudioProbe, 
 
 
 def test_every_channel_is_where_it_should_be_and_nowhere_else(wires: AudioProbe, box: Box) -> None:
-    expected = tuple((ch % len(AUXES),) for ch in range(box.audio.n_inputs))
-    found = wires.channel_map(AUXES, expected)
+    auxes = aux_outputs(box.audio)
+    expected = tuple((ch % len(auxes),) for ch in range(box.audio.n_inputs))
+    found = wires.channel_map(auxes, expected)
     assert found.inputs == expected, found.line()
     assert found.figures()["n_inverted"] == 0, found.line()
 
@@ -65,8 +65,8 @@ def test_silence_comes_out_as_silence(wires: AudioProbe) -> None:
     assert not loud, loud
 
 
-def test_no_channel_leaks_into_another(wires: AudioProbe) -> None:
-    found = wires.crosstalk(AUXES, latency_frames=wires.arrival(0, MAIN).latency_frames)
+def test_no_channel_leaks_into_another(wires: AudioProbe, box: Box) -> None:
+    found = wires.crosstalk(aux_outputs(box.audio), latency_frames=wires.arrival(0, MAIN).latency_frames)
     assert found.worst()[2] <= MAX_CROSSTALK_DB, found.line()
 
 

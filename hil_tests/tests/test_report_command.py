@@ -7,7 +7,11 @@ from pathlib import Path
 import pytest
 
 from hil_tests.__main__ import main
+from hil_tests.acceptance import SETTLE_S, aux_outputs, straight_scene
+from hil_tests.audio_probe import AudioProbe
+from hil_tests.drivers.sim_box import SimBox
 from hil_tests.rig import load_rig
+from hil_tests.scene import stand_still
 
 DEAF = """
 title = "A box without a card"
@@ -16,6 +20,24 @@ has = ["power", "shell"]
 [sim]
 board = "{board}"
 """
+
+
+def test_a_box_with_fewer_outputs_than_the_mixer_has_buses_is_measured_at_those(tmp_path: Path) -> None:
+    sim = load_rig("sim").path.parent
+    board = (sim / "boards/sim_box.toml").read_text().replace("n_playback = 12 ", "n_playback = 8 ")
+    (tmp_path / "small_box.toml").write_text(board)
+    (tmp_path / "small.toml").write_text(
+        DEAF.replace("power", 'audio_loopback", "power').format(board="small_box.toml")
+    )
+    with SimBox(load_rig(str(tmp_path / "small.toml"))) as box:
+        box.power_on()
+        box.wait_until_up()
+        stand_still(box, straight_scene(box.audio))
+        box.pass_time(SETTLE_S)
+        auxes = aux_outputs(box.audio)
+        assert auxes == ("aux_1", "aux_2", "aux_3", "aux_4")
+        expected = tuple((ch % 4,) for ch in range(8))
+        assert AudioProbe(box.audio).channel_map(auxes, expected).inputs == expected
 
 
 @pytest.mark.parametrize(
