@@ -154,6 +154,7 @@ def shrink_script(
 
 def _verdict(outcome: Outcome, wall_s: float, rate_hz: int) -> str:
     seconds = outcome.n_frames / rate_hz
-    how = f"{outcome.n_events} faults in {seconds:.1f} s of sound, {outcome.n_excused_frames / rate_hz:.2f} s of it "
-    how += f"lost with a reason; slowest restart {outcome.longest_restart_s:.1f} s, {seconds / wall_s:.1f} x real time"
+    how = f"{outcome.n_events} faults in {seconds:.1f} s of sound, {outcome.n_left_out} more left out; "
+    how += f"{outcome.n_excused_frames / rate_hz:.2f} s of it lost with a reason; "
+    how += f"slowest restart {outcome.longest_restart_s:.1f} s, {seconds / wall_s:.1f} x real time"
     return f"BROKEN {outcome.broken.line()}; {how}" if outcome.broken else f"kept: every promise; {how}"

@@ -30,13 +30,15 @@ class Broken:
 class Outcome:
     """How a run went: what was broken first, or None, and how much was heard.
 
-    ``n_excused_frames`` were not as they should be, with a reason.
+    ``n_excused_frames`` were not as they should be, with a reason. ``n_left_out`` events of the script came when they
+    could not happen: the card was away, or another such fault had just begun.
     """
 
     broken: Broken | None
     n_frames: int
     n_excused_frames: int
     n_events: int
+    n_left_out: int
     longest_restart_s: float  # on the wall clock, of a box that was killed or lost its power: told, not judged
 
     def text(self) -> str:

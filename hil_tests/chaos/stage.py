@@ -97,7 +97,7 @@ class Stage:
         self._way = 0
         self._frame = 0  # of the run: what was played and judged
         self._place = 0  # of the code; begins again after each look
-        self._n_excused = self._n_done = 0
+        self._n_excused = self._n_done = self._n_left_out = 0
         self._on: set[str] = set()
         self._shaken: set[str] = set()  # what was killed, and the box not waited for yet
         self._longest_s = 0.0
@@ -127,7 +127,7 @@ class Stage:
                     self._box.faults.end(fault)
         return Outcome(
             broken=broken, n_frames=self._frame, n_excused_frames=self._n_excused, n_events=self._n_done,
-            longest_restart_s=round(self._longest_s, 2),
+            n_left_out=self._n_left_out, longest_restart_s=round(self._longest_s, 2),
         )  # fmt: skip
 
     # -------------------------------------------------------------------------------------------------- the course
@@ -178,13 +178,14 @@ class Stage:
     def _begin(self, event: Event) -> None:
         fault = event.fault
         self._say(f"{event.at_s:9.2f} s  {fault} {event.amount:g}" + (f" for {event.for_s:g} s" if event.for_s else ""))
-        self._n_done += 1
         is_away = bool(self._shaken) and fault.endswith(("_killed", "_stopped"))  # it may still wait for the disk
         # More than five in a row, and the engine gives the card up: how long it is away then is for the wall clock.
         is_away |= fault in XRUNS and self._excuses.has_any_of(NO_STREAM)
         is_away |= fault in COSTLY and self._frame == self._break_frame
         if not self._box.has_power or fault in self._on or is_away:
+            self._n_left_out += 1
             return
+        self._n_done += 1
         if fault in XRUNS:
             self._break_frame = self._frame
         self._excuses.begin(fault, event.amount)

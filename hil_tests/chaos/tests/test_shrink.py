@@ -26,7 +26,8 @@ def planted(script: Script) -> Outcome:
     found = min((max(a.at_s, b.at_s) for pair in [pairs(script)] for a, b in pair), default=None)
     broken = None if found is None else Broken(promise="planted", at_s=found, words=f"both by {found} s")
     return Outcome(
-        broken=broken, n_frames=0, n_excused_frames=0, n_events=len(script.events), longest_restart_s=0.0
+        broken=broken, n_frames=0, n_excused_frames=0, n_events=len(script.events), n_left_out=0,
+        longest_restart_s=0.0,
     )  # fmt: skip
 
 
@@ -56,7 +57,7 @@ def test_another_promise_is_another_failure() -> None:
         outcome = planted(part)
         other = Broken(promise="other", at_s=1.0, words="without end")
         return outcome if outcome.broken or len(part.events) > 20 else Outcome(
-            broken=other, n_frames=0, n_excused_frames=0, n_events=0, longest_restart_s=0.0
+            broken=other, n_frames=0, n_excused_frames=0, n_events=0, n_left_out=0, longest_restart_s=0.0
         )  # fmt: skip
 
     shrunk = shrink_script(script, planted(script), perform, max_tries=400, say=lambda line: None)
