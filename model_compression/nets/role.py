@@ -21,8 +21,8 @@ class RoleSize:
     Attributes
     ----------
     track
-        Empty for a network that hears the spectrum of each tick and nothing else: the slow spectrum, centroid, crest and
-        the like tell the instruments of a data set apart, and mislead about others.
+        Empty for a network that hears the spectrum of each tick and nothing else: the slow spectrum, centroid, crest
+        and the like tell the instruments of a data set apart, and mislead about others.
     is_dense
         Full convolutions in place of depthwise ones.
     """
