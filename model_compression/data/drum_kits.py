@@ -14,9 +14,10 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
-from model_compression.data import recorded_sounds, soundfont_player
+from model_compression.data import downloads, recorded_sounds, soundfont_player
 from model_compression.data.composer_song import Note
 from model_compression.data.drum_synthesis import N_KITS, struck
+from model_compression.data.ingredients import drawn_fairly, in_use
 from model_compression.data.percussion_synthesis import MAKERS
 from model_compression.data.performance import SAMPLE_RATE_HZ
 
@@ -97,13 +98,17 @@ class Loose:
 
 @dataclass(frozen=True, kw_only=True)
 class Kit:
-    """One drum set; ``source`` is a folder, loose files, a font with bank and program, or a number of our own drums."""
+    """One drum set; ``source`` is a folder, loose files, a font with bank and program, or a number of our own drums.
+
+    ``lacks`` are keys that are not played on it.
+    """
 
     name: str
     style: str
     split: str
     ingredient: str
     source: Path | Loose | tuple[str, int, int] | int
+    lacks: frozenset[int] = frozenset()
 
 
 @cache
@@ -132,6 +137,19 @@ def kits() -> tuple[Kit, ...]:
         )
         for style in table["freepats"]["styles"]
     ]
+    found += [
+        Kit(
+            name=f"{loose['ingredient']}.{style}",
+            style=style,
+            split=loose["split"],
+            ingredient=loose["ingredient"],
+            source=Loose(
+                tuple((int(key), downloads.ROOT / loose["root"] / file) for key, file in loose["hits"].items())
+            ),
+        )
+        for loose in table["loose"]
+        for style in loose["styles"]
+    ]
     found += _assembled(table["assembled"])
     for font in table["font"]:
         bank, stem = 0 if font.get("lone") else 128, Path(font["path"]).stem
@@ -142,6 +160,7 @@ def kits() -> tuple[Kit, ...]:
                 split=font["split"],
                 ingredient=font["ingredient"],
                 source=(font["path"], bank, program),
+                lacks=frozenset(font.get("lacks", ())),
             )
             for style, programs in font["programs"].items()
             for program in programs
@@ -183,13 +202,14 @@ def _assembled(entry: dict[str, Any]) -> list[Kit]:
 
 
 def choose(rng: np.random.Generator, split: str, style: str) -> Kit:
-    """Draw a kit of a style; ``valid`` draws from what ``train`` has."""
-    fits = [k for k in kits() if k.split == ("test" if split == "test" else "train") and k.style == style]
+    """Draw a kit of a style from what is in use; ``valid`` draws from what ``train`` has."""
+    side, used = "test" if split == "test" else "train", in_use()
+    fits = [k for k in kits() if k.split == side and k.style == style and k.ingredient in used]
     recorded = [k for k in fits if isinstance(k.source, Path | Loose)]
     fonts = [k for k in fits if isinstance(k.source, tuple)]
     own = [k for k in fits if isinstance(k.source, int)]
     pool = (recorded, fonts, own)[int(rng.choice(3, p=SHARES[style]))]
-    return pool[int(rng.integers(len(pool)))]
+    return drawn_fairly(rng, pool) if side == "train" else pool[int(rng.integers(len(pool)))]
 
 
 def choose_with(rng: np.random.Generator, split: str, styles: tuple[str, ...], keys: tuple[int, ...]) -> Kit:
@@ -282,6 +302,8 @@ def _tuned(sound: Audio, ratio: float, damping_s: float) -> Audio:
 def _hit(kit: Kit, key: int, loud: int, pick: int) -> Audio:
     """One hit at one of the loudness steps, ``(n_frames, 2)``, peak 1 or silence where the kit has no such piece."""
     velocity = (loud + 0.5) / LOUDNESS_STEPS
+    if key in kit.lacks:
+        return np.zeros((1, 2), np.float32)
     if isinstance(kit.source, int):
         sound = struck(kit.source, key, velocity, pick % 3)
     elif isinstance(kit.source, tuple):

@@ -12,9 +12,9 @@ import numpy as np
 import soxr
 from numpy.typing import NDArray
 
-from model_compression.data import recorded_sounds, soundfont_player, synthesis
+from model_compression.data import downloads, keyboards, recorded_sounds, soundfont_player, synthesis
 from model_compression.data.composer_song import Note
-from model_compression.data.ingredients import MissingIngredient
+from model_compression.data.ingredients import MissingIngredient, drawn_fairly, in_use
 from model_compression.data.performance import SAMPLE_RATE_HZ
 from model_compression.data.tone_colour import coloured
 from model_compression.data.variation import doubled, varied
@@ -34,9 +34,11 @@ class Family:
         Lowest and highest MIDI pitch.
     font, bank, program
         The patch; font is a sound font, a folder of patches, one recording, or empty for our own synthesis, whose patch
-        the name seeds.
+        the name seeds, and for what is recorded note by note.
     root
         MIDI pitch of one recording.
+    keyboard
+        Recordings note by note.
     """
 
     name: str
@@ -50,6 +52,12 @@ class Family:
     bank: int = 0
     program: int = 0
     root: int = 0
+    keyboard: keyboards.Keyboard | None = None
+
+    @property
+    def is_recorded(self) -> bool:
+        """Whether it is no synthesis of our own."""
+        return bool(self.font) or self.keyboard is not None
 
 
 @cache
@@ -75,11 +83,23 @@ def families() -> tuple[Family, ...]:
             found += [
                 Family(
                     name=f"{font}.{kind}.{bank}-{program}", ingredient=source["ingredient"], split=source["split"],
-                    font=source["path"], bank=bank, program=program, **shared,
+                    font=str(downloads.ROOT / source["path"]), bank=bank, program=program, **shared,
                 )
                 for bank, program in patches
-                if "has" not in source or (bank == 0 and program in source["has"])
+                if ("has" not in source or (bank == 0 and program in source["has"]))
+                and not (bank == 0 and program in source.get("lacks", ()))
             ]  # fmt: skip
+        found += [
+            Family(
+                name=one.name,
+                ingredient=one.ingredient,
+                split=one.split,
+                keyboard=one,
+                **{**shared, "range": one.range},
+            )
+            for one in keyboards.keyboards()
+            if one.kind == kind
+        ]
         for sound in recorded_sounds.sounds():
             if sound.form == "note" and sound.place == kind:
                 reach = (sound.root - recorded_sounds.REACH_SEMITONES, sound.root + recorded_sounds.REACH_SEMITONES)
@@ -101,12 +121,13 @@ def families() -> tuple[Family, ...]:
 
 
 def choose(rng: np.random.Generator, split: str, *, kind: str | None = None, role: str | None = None) -> Family:
-    """Draw a family of a kind or of a role; ``valid`` draws from what ``train`` has."""
-    side = TEST if split == TEST else TRAIN
+    """Draw a family of a kind or of a role from what is in use; ``valid`` draws from what ``train`` has."""
+    side, used = TEST if split == TEST else TRAIN, in_use()
     fits = [
         f
         for f in families()
         if f.split == side and (kind is None or f.kind == kind) and (role is None or f.role == role)
+        if f.ingredient in used
     ]
     if not fits:
         raise ValueError(f"no {kind or role} in split {split}")
@@ -114,11 +135,11 @@ def choose(rng: np.random.Generator, split: str, *, kind: str | None = None, rol
         kinds = sorted({f.kind for f in fits})
         drawn = str(rng.choice(kinds))
         fits = [f for f in fits if f.kind == drawn]
-    sampled = [f for f in fits if f.font]
-    own = [f for f in fits if not f.font]
-    if sampled and own:
-        fits = sampled if rng.random() < SHARE_SAMPLED else own
-    return fits[int(rng.integers(len(fits)))]
+    recorded = [f for f in fits if f.is_recorded]
+    own = [f for f in fits if not f.is_recorded]
+    if recorded and own:
+        fits = recorded if rng.random() < SHARE_SAMPLED else own
+    return drawn_fairly(rng, fits) if side == TRAIN else fits[int(rng.integers(len(fits)))]
 
 
 def in_range(notes: tuple[Note, ...], family: Family) -> tuple[Note, ...]:
@@ -147,7 +168,11 @@ def play(
     ``(n_frames, 1 or 2)`` float32, peak about 0.5.
     """
     notes = in_range(doubled(rng, notes, family.role), family)
-    if family.root or family.font.endswith("Tone_000"):
+    if family.keyboard:
+        size = float(np.clip(rng.normal(0.0, SIZE_SEMITONES / 2.0), -4.0, 4.0))
+        zones = keyboards.zones(family.keyboard)
+        audio = recorded_sounds.play_notes(rng, zones, notes, n_frames, fade_s=np.inf, size_semitones=size)
+    elif family.root or family.font.endswith("Tone_000"):
         audio = recorded_sounds.play_notes(rng, zones_of(family), notes, n_frames, fade_s=_fade_s(family))
     elif family.font:
         audio = _sampled(rng, family, notes, n_frames)

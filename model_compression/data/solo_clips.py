@@ -32,6 +32,7 @@ KEYS_OF_PIECE = {
     "cymbal": (49, 51),
 }
 MOST_RECORDED = {"other": 0.4, "drums": 0.35}  # share of clips that play a recorded loop or texture
+PLAYED_AS = {"loop": recorded_sounds.looped, "texture": recorded_sounds.strewn, "take": recorded_sounds.excerpt}
 SHARE_OF_SONGS = 0.35  # of clips of kit pieces that play what a song has for them
 CHORDS = ((0, 4, 7), (0, 3, 7), (0, 4, 7, 12), (0, 7, 12), (0, 3, 7, 10))
 CHORDAL_ROLES = ("piano", "ac_guitar", "elec_guitar", "synth", "strings", "brass")
@@ -59,11 +60,11 @@ def solo_clip(
             role=role,
             family=f"crowd.{performers.side_of(split)}",
         )
-    if role == "playback":
-        return performers.playback(rng, split, seconds, cache_dir)[0]
     found = _recording(rng, role, split, n_frames)
     if found is not None:
         return found
+    if role == "playback":
+        return performers.playback(rng, split, seconds, cache_dir)[0]
     if role in KEYS_OF_PIECE or (role == "percussion" and rng.random() < 0.85):
         return _piece(rng, role, split, n_frames, seconds)
     if role == "drums":
@@ -168,14 +169,13 @@ def _strummed(rng: np.random.Generator, span: tuple[int, int], seconds: float) -
 
 
 def _recording(rng: np.random.Generator, role: str, split: str, n_frames: int) -> Stem | None:
-    """Play a recorded loop or texture of the role, at times, if there is one."""
-    loops, textures = (recorded_sounds.fitting(split, form, role) for form in ("loop", "texture"))
-    n_files = len(loops) + len(textures)
-    if n_files == 0 or rng.random() >= min(MOST_RECORDED.get(role, 0.25), 0.03 * n_files):
+    """Play a recorded loop, texture or take of the role, at times, if there is one."""
+    files = [s for form in PLAYED_AS for s in recorded_sounds.fitting(split, form, role)]
+    if not files or rng.random() >= min(MOST_RECORDED.get(role, 0.25), 0.03 * len(files)):
         return None
-    drawn = (*loops, *textures)[int(rng.integers(n_files))]
-    play = recorded_sounds.looped if drawn.form == "loop" else recorded_sounds.strewn
-    return performers.as_stem(rng, play(rng, drawn, n_frames), role, drawn.name)
+    drawn = files[int(rng.integers(len(files)))]
+    sound = PLAYED_AS[drawn.form](rng, drawn, n_frames)
+    return performers.as_stem(rng, sound, role, drawn.name, is_finished=drawn.form == "take" and rng.random() < 0.6)
 
 
 def _piece(rng: np.random.Generator, role: str, split: str, n_frames: int, seconds: float) -> Stem:
