@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -108,17 +108,21 @@ class OfIngredient(Protocol):
     def ingredient(self) -> str:
         """Name of the ingredient."""
 
+    @property
+    def weight(self) -> float:
+        """How much it counts."""
+
 
 def drawn_fairly(rng: np.random.Generator, fits: Sequence[Drawn]) -> Drawn:
-    """Draw one of several sounds: an ingredient by the square root of how many it has of them, then any of its own.
+    """Draw one of several sounds: an ingredient by the square root of what its sounds weigh, then any of these.
 
-    So a bank of twenty does not drown what was recorded elsewhere, nor does a single recording weigh as much as it.
+    So a bank of twenty does not drown what was recorded elsewhere, nor does a single recording count as much as it.
     """
     of: dict[str, list[Drawn]] = {}
     for one in fits:
         of.setdefault(one.ingredient, []).append(one)
     names = sorted(of)
-    odds = np.sqrt([len(of[name]) for name in names])
+    odds = np.sqrt([sum(one.weight for one in of[name]) for name in names])
     drawn = of[names[int(rng.choice(len(names), p=odds / odds.sum()))]]
     return drawn[int(rng.integers(len(drawn)))]
 
@@ -130,18 +134,21 @@ def require() -> None:
 
 @cache
 def _require(sounds: str) -> None:
-    used = [ingredients()[name] for name in sorted(_named(sounds))]
+    lack = shortage([ingredients()[name] for name in sorted(_named(sounds))])
+    if lack:
+        raise MissingIngredient(lack)
+
+
+def shortage(used: Iterable[Ingredient], root: Path = downloads.ROOT) -> str:
+    """Say in one line what this machine lacks of some ingredients, and what to do; empty where it has them."""
+    used = tuple(used)
     missing = sorted({one.package for one in used for need in one.needs if not _is_here(need)})
     if missing:
-        raise MissingIngredient(
-            f"the generator needs Debian packages that are missing; apt install {' '.join(missing)}"
-        )
-    missing = [one.package for ingredient in used for one in ingredient.downloads if not downloads.is_here(one)]
-    if missing:
-        raise MissingIngredient(
-            f"the generator needs sounds that were not fetched ({missing[0]} and {len(missing) - 1} more); "
-            "run .ci/setup model in the checkout"
-        )
+        return f"the generator needs Debian packages that are missing; apt install {' '.join(missing)}"
+    not_fetched = [one.package for each in used for one in each.downloads if not downloads.is_here(one, root)]
+    if not_fetched:
+        return f"the generator needs sounds that were not fetched: {', '.join(not_fetched)}; run .ci/setup model"
+    return ""
 
 
 def _is_here(need: str) -> bool:

@@ -20,7 +20,8 @@ from model_compression.data.tone_colour import coloured
 from model_compression.data.variation import doubled, varied
 
 TRAIN, TEST = "train", "test"
-SHARE_SAMPLED = 0.65  # recorded instruments before our own synthesis, where a kind has both
+SHARE_RECORDED = {TRAIN: 0.75, TEST: 0.65}  # recorded instruments before our own synthesis, where a kind has both
+WIDE_SEMITONES = 24  # a keyboard as wide as this was recorded in many notes
 SIZE_SEMITONES = 2.5  # how much bigger or smaller than sampled an instrument may sound
 
 
@@ -58,6 +59,15 @@ class Family:
     def is_recorded(self) -> bool:
         """Whether it is no synthesis of our own."""
         return bool(self.font) or self.keyboard is not None
+
+    @property
+    def weight(self) -> float:
+        """How often it is drawn: what was recorded note by note counts like four patches, one note like half of one."""
+        if self.root:
+            return 0.5
+        if self.keyboard:
+            return 4.0 if self.range[1] - self.range[0] >= WIDE_SEMITONES else 0.5
+        return 1.0
 
 
 @cache
@@ -132,14 +142,20 @@ def choose(rng: np.random.Generator, split: str, *, kind: str | None = None, rol
     if not fits:
         raise ValueError(f"no {kind or role} in split {split}")
     if kind is None:
-        kinds = sorted({f.kind for f in fits})
-        drawn = str(rng.choice(kinds))
+        drawn = _drawn_kind(rng, fits) if side == TRAIN else str(rng.choice(sorted({f.kind for f in fits})))
         fits = [f for f in fits if f.kind == drawn]
     recorded = [f for f in fits if f.is_recorded]
     own = [f for f in fits if not f.is_recorded]
     if recorded and own:
-        fits = recorded if rng.random() < SHARE_SAMPLED else own
+        fits = recorded if rng.random() < SHARE_RECORDED[side] else own
     return drawn_fairly(rng, fits) if side == TRAIN else fits[int(rng.integers(len(fits)))]
+
+
+def _drawn_kind(rng: np.random.Generator, fits: list[Family]) -> str:
+    """Draw a kind by the square root of what its families weigh: what many recorded comes more often."""
+    kinds = sorted({f.kind for f in fits})
+    odds = np.sqrt([sum(f.weight for f in fits if f.kind == kind) for kind in kinds])
+    return kinds[int(rng.choice(len(kinds), p=odds / odds.sum()))]
 
 
 def in_range(notes: tuple[Note, ...], family: Family) -> tuple[Note, ...]:

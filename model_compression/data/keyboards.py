@@ -81,7 +81,7 @@ def zones(keyboard: Keyboard) -> tuple[Zone, ...]:
             if root is not None
         ]
         if not of_folder:
-            raise MissingIngredient(f"{folder} has no recorded notes; run .ci/setup model in the checkout")
+            raise MissingIngredient(f"{folder} has no recorded notes; run .ci/setup model")
         found += of_folder
     return tuple(found)
 
