@@ -147,7 +147,8 @@ def shortage(used: Iterable[Ingredient], root: Path = downloads.ROOT) -> str:
         return f"the generator needs Debian packages that are missing; apt install {' '.join(missing)}"
     not_fetched = [one.package for each in used for one in each.downloads if not downloads.is_here(one, root)]
     if not_fetched:
-        return f"the generator needs sounds that were not fetched: {', '.join(not_fetched)}; run .ci/setup model"
+        some = ", ".join(not_fetched[:3]) + (f" and {len(not_fetched) - 3} more" if len(not_fetched) > 3 else "")
+        return f"the generator needs sounds that were not fetched: {some}; run .ci/setup model"
     return ""
 
 

@@ -12,7 +12,7 @@ from model_compression.data.composer_song import Note
 from model_compression.data.ingredients import MissingIngredient, in_use, ingredients
 from model_compression.data.percussion_synthesis import GROUPS, MAKERS
 from model_compression.data.performance import SAMPLE_RATE_HZ
-from model_compression.data.solo_clips import solo_clip
+from model_compression.data.solo_clips import solo_clip, spilt
 from model_compression.data.variation import CHAINS, doubled, varied
 
 
@@ -151,6 +151,15 @@ def test_open_hats_are_shorter_and_brighter_than_crashes() -> None:
     assert length[-46] > length[-49]
 
 
+def test_the_rest_of_a_kit_stays_under_the_piece_that_a_microphone_is_there_for() -> None:
+    own, others = _hits(2), 5.0 * np.roll(_hits(2), 3000, axis=0)
+    heard = [spilt(np.random.default_rng(seed), others, own) for seed in range(40)]
+    under_db = [20 * np.log10(np.abs(h).max() / np.abs(own).max()) for h in heard]
+    assert all(h.shape == own.shape and h.dtype == np.float32 for h in heard)
+    assert max(under_db) < -2.9
+    assert min(under_db) < -15
+
+
 def test_tunings_stay_within_what_a_piece_may_be() -> None:
     for seed in range(30):
         tuned = drum_kits.tuning(np.random.default_rng(seed))
@@ -168,7 +177,7 @@ def test_textures_are_seeded_and_neither_silent_nor_clipped(seed: int) -> None:
     assert abs(np.abs(first).max() - 0.5) < 1e-3
 
 
-@pytest.mark.parametrize("role", ["elec_guitar", "percussion", "drums", "other", "synth", "bass"])
+@pytest.mark.parametrize("role", ["elec_guitar", "percussion", "snare", "drums", "other", "synth", "bass"])
 def test_a_clip_is_the_same_twice_and_of_its_role(role: str) -> None:
     for seed in range(4):
         first, again = (solo_clip(np.random.default_rng(seed), role, "train", seconds=2.5) for _ in range(2))
