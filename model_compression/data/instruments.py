@@ -12,7 +12,14 @@ import numpy as np
 import soxr
 from numpy.typing import NDArray
 
-from model_compression.data import downloads, keyboards, recorded_sounds, soundfont_player, synthesis
+from model_compression.data import (
+    downloads,
+    keyboards,
+    plugin_player,
+    recorded_sounds,
+    soundfont_player,
+    synthesis,
+)
 from model_compression.data.composer_song import Note
 from model_compression.data.ingredients import MissingIngredient, drawn_fairly, in_use
 from model_compression.data.performance import SAMPLE_RATE_HZ
@@ -34,12 +41,14 @@ class Family:
     range
         Lowest and highest MIDI pitch.
     font, bank, program
-        The patch; font is a sound font, a folder of patches, one recording, or empty for our own synthesis, whose patch
-        the name seeds, and for what is recorded note by note.
+        The patch; font is a sound font, a folder of patches, one recording, a plug-in, or empty for our own synthesis,
+        whose patch the name seeds, and for what is recorded note by note.
     root
         MIDI pitch of one recording.
     keyboard
         Recordings note by note.
+    knobs
+        Spans in which those of a plug-in may stand.
     """
 
     name: str
@@ -54,6 +63,7 @@ class Family:
     program: int = 0
     root: int = 0
     keyboard: keyboards.Keyboard | None = None
+    knobs: tuple[tuple[float, float], ...] = ()
 
     @property
     def is_recorded(self) -> bool:
@@ -62,9 +72,11 @@ class Family:
 
     @property
     def weight(self) -> float:
-        """How often it is drawn: what was recorded note by note counts like four patches, one note like half of one."""
+        """How often it is drawn: recorded note by note, or a plug-in, like four patches; one note like half of one."""
         if self.root:
             return 0.5
+        if self.knobs:
+            return 4.0
         if self.keyboard:
             return 4.0 if self.range[1] - self.range[0] >= WIDE_SEMITONES else 0.5
         return 1.0
@@ -110,6 +122,14 @@ def families() -> tuple[Family, ...]:
             for one in keyboards.keyboards()
             if one.kind == kind
         ]
+        found += [
+            Family(
+                name=f"{name}.{kind}", ingredient=plugin["ingredient"], split=plugin["split"], font=plugin["path"],
+                knobs=tuple((low, high) for low, high in plugin["knobs"]), **shared,
+            )
+            for name, plugin in tables["plugin"].items()
+            if plugin["kind"] == kind
+        ]  # fmt: skip
         for sound in recorded_sounds.sounds():
             if sound.form == "note" and sound.place == kind:
                 reach = (sound.root - recorded_sounds.REACH_SEMITONES, sound.root + recorded_sounds.REACH_SEMITONES)
@@ -188,6 +208,9 @@ def play(
         size = float(np.clip(rng.normal(0.0, SIZE_SEMITONES / 2.0), -4.0, 4.0))
         zones = keyboards.zones(family.keyboard)
         audio = recorded_sounds.play_notes(rng, zones, notes, n_frames, fade_s=np.inf, size_semitones=size)
+    elif family.knobs:
+        positions = tuple(float(rng.uniform(*span)) for span in family.knobs)
+        audio = plugin_player.render(family.font, positions, notes, n_frames)
     elif family.root or family.font.endswith("Tone_000"):
         audio = recorded_sounds.play_notes(rng, zones_of(family), notes, n_frames, fade_s=_fade_s(family))
     elif family.font:

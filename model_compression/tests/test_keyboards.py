@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from model_compression.data import drum_kits, instruments, keyboards, recorded_sounds
+from model_compression.data import drum_kits, instruments, keyboards, plugin_player, recorded_sounds
 from model_compression.data.composer_song import Note
 from model_compression.data.ingredients import MissingIngredient, drawn_fairly, in_use, ingredients, shortage, sounding
 from model_compression.data.keyboards import Keyboard
@@ -144,6 +144,26 @@ def test_every_keyboard_and_take_is_there_and_in_tune() -> None:
         pitch = sum(one.range) // 2
         off[one.name] = _off_cents(_play(one, pitch), pitch)
     assert {name: cents for name, cents in off.items() if cents > 40} == {}
+
+
+@needs_all
+@pytest.mark.parametrize("kind", ["piano", "elec_piano"])
+def test_a_plug_in_is_in_tune_and_gives_the_same_bytes_whatever_was_played_before(kind: str) -> None:
+    family = next(f for f in instruments.families() if f.knobs and f.kind == kind)
+    rng = np.random.default_rng(6)
+    for pitch in (40, 57, 76):
+        note = (Note(begin_s=0.1, length_s=0.9, pitch=pitch, velocity=0.7),)
+        knobs = tuple(float(rng.uniform(*span)) for span in family.knobs)
+        first, again = (plugin_player.render(family.font, knobs, note, SR + 7) for _ in range(2))
+        assert first.shape == (SR + 7, 2)
+        assert first.tobytes() == again.tobytes()
+        assert np.abs(first[: SR // 10 - 1]).max() < 1e-3 < 0.05 < np.abs(first).max() < 2.0
+        assert _off_cents(first, pitch) < 25
+
+
+def test_a_plug_in_that_is_not_there_is_named_with_what_to_install(tmp_path: Path) -> None:
+    with pytest.raises(MissingIngredient, match=r"Piano\.so is no plug-in that can be played .*; apt install mda-lv2$"):
+        plugin_player.render(str(tmp_path / "Piano.so"), (0.5,), (), 480)
 
 
 @needs_all
