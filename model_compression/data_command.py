@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> None:
 
     recipe = read_recipe(find_recipe(args.recipe))
     out = args.out or Path("out/data") / recipe.name
-    stage = Musicians(voices=(out / ".voices").absolute())
+    stage = Musicians(voices=(out / ".voices").absolute(), sounds=recipe.sounds)
     stage.check()
     with progress(f"{recipe.name}: shards", is_quiet=args.json) as tell:
         index = generate(
