@@ -100,17 +100,13 @@ class Loose:
 
 @dataclass(frozen=True, kw_only=True)
 class Kit:
-    """One drum set; ``source`` is a folder, loose files, a font with bank and program, or a number of our own drums.
-
-    ``lacks`` are keys that are not played on it.
-    """
+    """One drum set; ``source`` is a folder, loose files, a font with bank and program, or a number of our own drums."""
 
     name: str
     style: str
     split: str
     ingredient: str
     source: Path | Loose | tuple[str, int, int] | int
-    lacks: frozenset[int] = frozenset()
     weight: float = 1.0
 
 
@@ -162,8 +158,7 @@ def kits() -> tuple[Kit, ...]:
                 style=style,
                 split=font["split"],
                 ingredient=font["ingredient"],
-                source=(str(downloads.ROOT / font["path"]), bank, program),
-                lacks=frozenset(font.get("lacks", ())),
+                source=(font["path"], bank, program),
             )
             for style, programs in font["programs"].items()
             for program in programs
@@ -307,8 +302,6 @@ def _tuned(sound: Audio, ratio: float, damping_s: float) -> Audio:
 def _hit(kit: Kit, key: int, loud: int, pick: int) -> Audio:
     """One hit at one of the loudness steps, ``(n_frames, 2)``, peak 1 or silence where the kit has no such piece."""
     velocity = (loud + 0.5) / LOUDNESS_STEPS
-    if key in kit.lacks:
-        return np.zeros((1, 2), np.float32)
     if isinstance(kit.source, int):
         sound = struck(kit.source, key, velocity, pick % 3)
     elif isinstance(kit.source, tuple):

@@ -13,7 +13,6 @@ import soxr
 from numpy.typing import NDArray
 
 from model_compression.data import (
-    downloads,
     keyboards,
     plugin_player,
     recorded_sounds,
@@ -105,11 +104,10 @@ def families() -> tuple[Family, ...]:
             found += [
                 Family(
                     name=f"{font}.{kind}.{bank}-{program}", ingredient=source["ingredient"], split=source["split"],
-                    font=str(downloads.ROOT / source["path"]), bank=bank, program=program, **shared,
+                    font=source["path"], bank=bank, program=program, **shared,
                 )
                 for bank, program in patches
-                if ("has" not in source or (bank == 0 and program in source["has"]))
-                and not (bank == 0 and program in source.get("lacks", ()))
+                if "has" not in source or (bank == 0 and program in source["has"])
             ]  # fmt: skip
         found += [
             Family(

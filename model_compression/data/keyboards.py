@@ -27,8 +27,6 @@ class Keyboard:
         From soft to loud.
     range
         Lowest and highest MIDI pitch that is played on it.
-    without
-        Files that do not sound as they are named.
     """
 
     kind: str
@@ -36,7 +34,6 @@ class Keyboard:
     split: str
     folders: tuple[Path, ...]
     range: tuple[int, int]
-    without: frozenset[Path] = frozenset()
 
     @property
     def name(self) -> str:
@@ -54,7 +51,6 @@ def keyboards() -> tuple[Keyboard, ...]:
             split="train",
             folders=tuple(source["root"] / folder for folder in entry["folders"]),
             range=tuple(entry["range"]),
-            without=frozenset(source["root"] / file for file in source.get("without", ())),
         )
         for source in recorded_sounds.sources()
         for kind, entries in source.get("keyboards", {}).items()
@@ -74,7 +70,7 @@ def zones(keyboard: Keyboard) -> tuple[Zone, ...]:
     found: list[Zone] = []
     share = 1.0 / len(keyboard.folders)
     for layer, folder in enumerate(keyboard.folders):
-        files = [(pitch(file), file) for file in sorted(folder.glob("*")) if file not in keyboard.without]
+        files = [(pitch(file), file) for file in sorted(folder.glob("*"))]
         of_folder = [
             Zone(audio=file, root=float(root), softest=layer * share, loudest=(layer + 1) * share)
             for root, file in files
