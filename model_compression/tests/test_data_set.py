@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import shutil
 import signal
+import subprocess
 import time
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from model_compression.data.recipe import BUILT_IN, find_recipe, read_recipe
 from model_compression.data.shard_job import drawn_scenes, planned, run
 from model_compression.data.shards import INDEX, read_index, read_items
 from model_compression.data.topology import LineUp, read_line_ups, thinned
+from model_compression.data_command import only_our_words
 from model_compression.errors import ModelError
 
 from .session_material import MadeStage, band
@@ -278,3 +280,12 @@ def test_a_silent_source_leaves_the_bleed_matrix_in_bounds(made: Path) -> None:
             matrix = session["bleed_db"].astype(float)
             assert matrix.max() <= 6.0
             assert matrix.min() >= -100.0
+
+
+def test_what_a_plug_in_prints_does_not_get_between_our_words(capfd: pytest.CaptureFixture[str]) -> None:
+    print("before")
+    with only_our_words():
+        os.write(1, b"a plug-in of this process\n")
+        subprocess.run(["echo", "a plug-in of a worker"], check=True)
+    print("after", flush=True)
+    assert capfd.readouterr().out == "before\nafter\n"
