@@ -243,7 +243,7 @@ def test_a_card_names_the_teachers_that_the_recipe_has(data: Path, run: Path, tm
     assert "| role.teacher | 30 |" in (run / "card.md").read_text()
     shutil.copytree(run, tmp_path / "run")
     recipe = tmp_path / "run" / "recipe.toml"
-    recipe.write_text(re.sub(r"(?s)\[role\.teacher\].*?(?=\[)", "", recipe.read_text(), count=1))
+    recipe.write_text(re.sub(r"(?s)\[role\.teacher\].*?(?=\n\[)", "", recipe.read_text(), count=1))
     write_cards(tmp_path / "run", data)
     card = (tmp_path / "run" / "card.md").read_text()
     assert "teachers (song, mix)" in card
