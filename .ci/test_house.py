@@ -164,3 +164,23 @@ def test_the_demo_session_is_whole_small_and_speaks_the_contract() -> None:
     assert {c["role"] for c in channels if "role" in c} <= set(ROLES)
     assert any("role" not in c for c in channels), "the box has nothing to recognise"
     assert sum(p.stat().st_size for p in folder.iterdir()) <= MAX_DEMO_BYTES
+
+
+def test_only_the_set_up_for_models_asks_for_sounds_beyond_the_core(bare: Path) -> None:
+    for tool in ("awk", "head"):
+        (bare / "bin" / tool).symlink_to(str(shutil.which(tool)))
+    listed = bare / "model_compression" / "data" / "ingredients.toml"
+    listed.parent.mkdir(parents=True)
+    listed.write_text(
+        '[[ingredient]]\nname = "a"\npackage = "core-sounds"\nneeds = ["/nowhere/a"]\n'
+        '[[ingredient]]\nname = "b"\npackage = "more-sounds"\nis_core = false\nneeds = ["/nowhere/b", "/nowhere/c"]\n'
+        '[[ingredient]]\nname = "c"\nis_core = false\ndownloads = [["notes", "1", "0"]]\n'
+        '[[ingredient]]\nname = "d"\npackage = "voices"\nneeds = ["nothing"]\n'
+    )
+    asked = {}
+    for purpose in ("test", "model"):
+        line = re.search(r"no-install-recommends (.+)$", set_up(bare, purpose).stderr, re.MULTILINE)
+        assert line is not None
+        asked[purpose] = set(line[1].split())
+    assert {"core-sounds", "voices"} <= asked["test"] & asked["model"]
+    assert asked["model"] - asked["test"] == {"more-sounds", "npm"}

@@ -26,7 +26,7 @@ from .training.files import write_text
 
 EVALUATION = "evaluation"  # folder of a run
 NAME = "evenhand"
-STAGES = [f"{net}.{who}" for net in ("role", "song", "mix") for who in ("teacher", "student")]
+NETS = ("role", "song", "mix")
 _PURPOSE = """\
 A learned mixer for an Evenhand box. Every 20 ms it hears what the box measures of up to 32 channels and says what role
 each has, what is played, who leads, and where level, position, tone, compressor and reverb of each should be, in three
@@ -140,7 +140,9 @@ def model_card(facts: Facts) -> str:
         for net, table in facts.nets.items() if isinstance(table, dict)
     ]  # fmt: skip
     precisions = next(list(table["files"]) for table in facts.nets.values() if isinstance(table, dict))
-    steps = [(stage, facts.recipe[stage.partition(".")[0]][stage.partition(".")[2]]["steps"]) for stage in STAGES]
+    asked = [(f"{net}.{who}", who, facts.recipe[net].get(who)) for net in NETS for who in ("teacher", "student")]
+    steps = [(stage, settings["steps"]) for stage, _, settings in asked if settings]
+    taught = ", ".join(stage.partition(".")[0] for stage, who, settings in asked if settings and who == "teacher")
     told = tables(facts)["training"]
     adapted = "Then its mix network was adapted to the sessions below.\n\n" if facts.is_adapted else ""
     return "\n\n".join([
@@ -148,8 +150,8 @@ def model_card(facts: Facts) -> str:
         markdown(("network", "parameters", "MMAC a tick, 32 channels", *(f"{p} kB" for p in precisions)), nets),
         "## Data", data_words(facts.index), licences(facts.index),
         "## Training",
-        adapted + f"Recipe `{told['recipe']}`, seed {told['seed']}: a teacher a network on the labels, then each "
-        "student on labels and its teacher's words, then int8 and f16 through the conversion gate. "
+        adapted + f"Recipe `{told['recipe']}`, seed {told['seed']}: teachers ({taught}) on the labels, then three "
+        "students on labels and on what a teacher of theirs says, then int8 and f16 through the conversion gate. "
         f"{told['trained_on']}.",
         markdown(("stage", "steps"), steps),
         markdown(("what", "SHA-256"), [(k.removesuffix("_digest"), f"`{told[k]}`") for k in

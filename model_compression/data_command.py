@@ -5,6 +5,9 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from .progress import progress
@@ -48,9 +51,9 @@ def run(args: argparse.Namespace) -> None:
 
     recipe = read_recipe(find_recipe(args.recipe))
     out = args.out or Path("out/data") / recipe.name
-    stage = Musicians(voices=(out / ".voices").absolute())
+    stage = Musicians(voices=(out / ".voices").absolute(), sounds=recipe.sounds)
     stage.check()
-    with progress(f"{recipe.name}: shards", is_quiet=args.json) as tell:
+    with only_our_words(), progress(f"{recipe.name}: shards", is_quiet=args.json) as tell:
         index = generate(
             recipe,
             out,
@@ -75,6 +78,20 @@ def run(args: argparse.Namespace) -> None:
     print(
         f"{out}: {'complete' if index['is_complete'] else 'not all splits yet'}, data digest {data_digest(index)[:16]}"
     )
+
+
+@contextmanager
+def only_our_words() -> Iterator[None]:
+    """Keep what others print off stdout, in this process and in all it starts: some plug-ins of instruments do."""
+    sys.stdout.flush()
+    ours, nobody = os.dup(1), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nobody, 1)
+        yield
+    finally:
+        os.dup2(ours, 1)
+        os.close(ours)
+        os.close(nobody)
 
 
 def _positive(text: str) -> int:

@@ -42,7 +42,8 @@ def run(args: argparse.Namespace) -> None:
 
     if args.source is None:
         stages.train_teachers(job)
-        told = {"run": str(job.folder), "teachers": ["role", "song", "mix"]}
+        taught = [stage.removesuffix(".teacher") for stage in job.recipe.stages if stage.endswith(".teacher")]
+        told = {"run": str(job.folder), "teachers": taught}
         line = f"{job.folder}: teachers trained; next: evenhand-model distil {args.recipe}"
     else:
         stages.tune_mix(job, students.load(args.source))

@@ -16,7 +16,7 @@ from .runtimes import RUNTIMES, Ran, run_model
 
 Feeds = dict[str, NDArray[np.float32]]
 
-MAX_BYTES = {"role": 200_000, "mix": 300_000, "song": 200_000}
+MAX_BYTES = {"role": 330_000, "mix": 300_000, "song": 200_000}
 BUCKETS = (8, 16, 32, 48)
 DRIFT_TICKS = 1000
 MAX_DELEGATED_PARTS = (

@@ -12,15 +12,22 @@ import numpy as np
 import soxr
 from numpy.typing import NDArray
 
-from model_compression.data import recorded_sounds, soundfont_player, synthesis
+from model_compression.data import (
+    keyboards,
+    plugin_player,
+    recorded_sounds,
+    soundfont_player,
+    synthesis,
+)
 from model_compression.data.composer_song import Note
-from model_compression.data.ingredients import MissingIngredient
+from model_compression.data.ingredients import MissingIngredient, drawn_fairly, in_use
 from model_compression.data.performance import SAMPLE_RATE_HZ
 from model_compression.data.tone_colour import coloured
 from model_compression.data.variation import doubled, varied
 
 TRAIN, TEST = "train", "test"
-SHARE_SAMPLED = 0.65  # recorded instruments before our own synthesis, where a kind has both
+SHARE_RECORDED = {TRAIN: 0.75, TEST: 0.65}  # recorded instruments before our own synthesis, where a kind has both
+WIDE_SEMITONES = 24  # a keyboard as wide as this was recorded in many notes
 SIZE_SEMITONES = 2.5  # how much bigger or smaller than sampled an instrument may sound
 
 
@@ -33,10 +40,14 @@ class Family:
     range
         Lowest and highest MIDI pitch.
     font, bank, program
-        The patch; font is a sound font, a folder of patches, one recording, or empty for our own synthesis, whose patch
-        the name seeds.
+        The patch; font is a sound font, a folder of patches, one recording, a plug-in, or empty for our own synthesis,
+        whose patch the name seeds, and for what is recorded note by note.
     root
         MIDI pitch of one recording.
+    keyboard
+        Recordings note by note.
+    knobs
+        Spans in which those of a plug-in may stand.
     """
 
     name: str
@@ -50,6 +61,24 @@ class Family:
     bank: int = 0
     program: int = 0
     root: int = 0
+    keyboard: keyboards.Keyboard | None = None
+    knobs: tuple[tuple[float, float], ...] = ()
+
+    @property
+    def is_recorded(self) -> bool:
+        """Whether it is no synthesis of our own."""
+        return bool(self.font) or self.keyboard is not None
+
+    @property
+    def weight(self) -> float:
+        """How often it is drawn: recorded note by note, or a plug-in, like four patches; one note like half of one."""
+        if self.root:
+            return 0.5
+        if self.knobs:
+            return 4.0
+        if self.keyboard:
+            return 4.0 if self.range[1] - self.range[0] >= WIDE_SEMITONES else 0.5
+        return 1.0
 
 
 @cache
@@ -80,6 +109,25 @@ def families() -> tuple[Family, ...]:
                 for bank, program in patches
                 if "has" not in source or (bank == 0 and program in source["has"])
             ]  # fmt: skip
+        found += [
+            Family(
+                name=one.name,
+                ingredient=one.ingredient,
+                split=one.split,
+                keyboard=one,
+                **{**shared, "range": one.range},
+            )
+            for one in keyboards.keyboards()
+            if one.kind == kind
+        ]
+        found += [
+            Family(
+                name=f"{name}.{kind}", ingredient=plugin["ingredient"], split=plugin["split"], font=plugin["path"],
+                knobs=tuple((low, high) for low, high in plugin["knobs"]), **shared,
+            )
+            for name, plugin in tables["plugin"].items()
+            if plugin["kind"] == kind
+        ]  # fmt: skip
         for sound in recorded_sounds.sounds():
             if sound.form == "note" and sound.place == kind:
                 reach = (sound.root - recorded_sounds.REACH_SEMITONES, sound.root + recorded_sounds.REACH_SEMITONES)
@@ -101,24 +149,31 @@ def families() -> tuple[Family, ...]:
 
 
 def choose(rng: np.random.Generator, split: str, *, kind: str | None = None, role: str | None = None) -> Family:
-    """Draw a family of a kind or of a role; ``valid`` draws from what ``train`` has."""
-    side = TEST if split == TEST else TRAIN
+    """Draw a family of a kind or of a role from what is in use; ``valid`` draws from what ``train`` has."""
+    side, used = TEST if split == TEST else TRAIN, in_use()
     fits = [
         f
         for f in families()
         if f.split == side and (kind is None or f.kind == kind) and (role is None or f.role == role)
+        if f.ingredient in used
     ]
     if not fits:
         raise ValueError(f"no {kind or role} in split {split}")
     if kind is None:
-        kinds = sorted({f.kind for f in fits})
-        drawn = str(rng.choice(kinds))
+        drawn = _drawn_kind(rng, fits) if side == TRAIN else str(rng.choice(sorted({f.kind for f in fits})))
         fits = [f for f in fits if f.kind == drawn]
-    sampled = [f for f in fits if f.font]
-    own = [f for f in fits if not f.font]
-    if sampled and own:
-        fits = sampled if rng.random() < SHARE_SAMPLED else own
-    return fits[int(rng.integers(len(fits)))]
+    recorded = [f for f in fits if f.is_recorded]
+    own = [f for f in fits if not f.is_recorded]
+    if recorded and own:
+        fits = recorded if rng.random() < SHARE_RECORDED[side] else own
+    return drawn_fairly(rng, fits) if side == TRAIN else fits[int(rng.integers(len(fits)))]
+
+
+def _drawn_kind(rng: np.random.Generator, fits: list[Family]) -> str:
+    """Draw a kind by the square root of what its families weigh: what many recorded comes more often."""
+    kinds = sorted({f.kind for f in fits})
+    odds = np.sqrt([sum(f.weight for f in fits if f.kind == kind) for kind in kinds])
+    return kinds[int(rng.choice(len(kinds), p=odds / odds.sum()))]
 
 
 def in_range(notes: tuple[Note, ...], family: Family) -> tuple[Note, ...]:
@@ -147,7 +202,14 @@ def play(
     ``(n_frames, 1 or 2)`` float32, peak about 0.5.
     """
     notes = in_range(doubled(rng, notes, family.role), family)
-    if family.root or family.font.endswith("Tone_000"):
+    if family.keyboard:
+        size = float(np.clip(rng.normal(0.0, SIZE_SEMITONES / 2.0), -4.0, 4.0))
+        zones = keyboards.zones(family.keyboard)
+        audio = recorded_sounds.play_notes(rng, zones, notes, n_frames, fade_s=np.inf, size_semitones=size)
+    elif family.knobs:
+        positions = tuple(float(rng.uniform(*span)) for span in family.knobs)
+        audio = plugin_player.render(family.font, positions, notes, n_frames)
+    elif family.root or family.font.endswith("Tone_000"):
         audio = recorded_sounds.play_notes(rng, zones_of(family), notes, n_frames, fade_s=_fade_s(family))
     elif family.font:
         audio = _sampled(rng, family, notes, n_frames)

@@ -127,9 +127,8 @@ def _cuica(patch: np.random.Generator, rng: np.random.Generator, velocity: float
     t = _time(_log(patch, (0.1, 0.45)))
     hz = _log(patch, (250.0, 700.0)) * (1 + patch.uniform(-0.4, 0.6) * t / t[-1])
     phase = np.cumsum(hz) / SR + 0.02 * rng.random()
-    return np.tanh(3 * np.sin(2 * np.pi * phase)) * np.sin(np.pi * t / t[-1]) ** 0.5 + 0.1 * _band(
-        rng, len(t), 800, 5000
-    )
+    arc = np.maximum(0.0, np.sin(np.pi * t / t[-1])) ** 0.5  # rounding may end it a hair under nought
+    return np.tanh(3 * np.sin(2 * np.pi * phase)) * arc + 0.1 * _band(rng, len(t), 800, 5000)
 
 
 def _snap(patch: np.random.Generator, rng: np.random.Generator, velocity: float) -> Mono:

@@ -241,10 +241,14 @@ def kit_stems(rng: np.random.Generator, split: str, part: Part, n_frames: int) -
     return [as_stem(rng, audio, piece, name) for piece, (audio, name) in sounds.items()], made_of
 
 
-def as_stem(rng: np.random.Generator, audio: Audio, role: str, family: str) -> Stem:
-    """Make a stem of a kit piece, a whole kit or a recording: coloured, mono or stereo, peak 0.5."""
+def as_stem(rng: np.random.Generator, audio: Audio, role: str, family: str, *, is_finished: bool = False) -> Stem:
+    """Make a stem of a kit piece, a whole kit or a recording: coloured, mono or stereo, peak 0.5.
+
+    What is finished has been through its amplifiers and pedals.
+    """
     is_stereo = role in ("cymbal", *STEREO_ROLES) and rng.random() < 0.4
-    sound = varied(rng, audio if is_stereo else audio.mean(axis=1, keepdims=True), role)
+    sound = audio if is_stereo else audio.mean(axis=1, keepdims=True)
+    sound = sound if is_finished else varied(rng, sound, role)
     sound = instruments.coloured(rng, sound, role)
     peak = float(np.abs(sound).max())
     return Stem(

@@ -13,6 +13,7 @@ from dsp_kernels.contract.generated.contract import GENRES, SCENE_KINDS
 
 from ..errors import ModelError, near_misses
 from .faults import DIFFICULTIES
+from .ingredients import SOUNDS
 
 SPLITS = ("train", "valid", "test")
 BUILT_IN = Path(__file__).parent.parent / "recipes"
@@ -41,6 +42,8 @@ class Recipe:
         Shortest and longest performance.
     scene_kinds, genres, difficulties
         Shares; they need not add up to 1.
+    sounds
+        ``core``, what the tests' set-up installs, or ``all``, what ``.ci/setup model`` fetches besides.
     clips_per_group, clip_seconds
         Of the clips for the role network.
     performances_per_shard, clip_groups_per_shard
@@ -50,6 +53,7 @@ class Recipe:
     name: str
     seed: int
     splits: dict[str, SplitSize]
+    sounds: str
     takes: int
     seconds: tuple[float, float]
     scene_kinds: dict[str, float]
@@ -103,8 +107,9 @@ class _Reader:
 
     def recipe(self) -> Recipe:
         self._only(
-            "name", "seed", "splits", "takes", "seconds", "scene_kinds", "genres", "difficulties", "clips", "shards"
-        )
+            "name", "seed", "splits", "sounds", "takes", "seconds", "scene_kinds", "genres", "difficulties", "clips",
+            "shards",
+        )  # fmt: skip
         clips, shards, splits = self._sub("clips"), self._sub("shards"), self._sub("splits")
         clips._only("per_group", "seconds")
         shards._only("performances", "clip_groups")
@@ -115,6 +120,7 @@ class _Reader:
             name=self._name(),
             seed=self._whole("seed", 0, 2**31 - 1),
             splits={word: splits._sub(word)._split_size() for word in SPLITS if word in splits._table},
+            sounds=self._sounds(),
             takes=self._whole("takes", 1, 32),
             seconds=self._span("seconds", 2.0, _MOST_SECONDS),
             scene_kinds=self._shares("scene_kinds", SCENE_KINDS),
@@ -156,6 +162,12 @@ class _Reader:
         if not isinstance(name, str) or not name.replace("_", "").isalnum():
             raise self._wrong("name", f"= {name!r} is no plain word of letters, digits and _")
         return name
+
+    def _sounds(self) -> str:
+        sounds = self._table.get("sounds", SOUNDS[0])
+        if sounds not in SOUNDS:
+            raise self._wrong("sounds", f"= {sounds!r} is no set of sounds; {near_misses(str(sounds), SOUNDS)}")
+        return str(sounds)
 
     def _whole(self, key: str, least: int, most: int) -> int:
         value = self._get(key)

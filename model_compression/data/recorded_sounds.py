@@ -1,4 +1,4 @@
-"""Recorded one-shots, loops and patches of packages: read, moved in pitch and tempo, cut and repeated."""
+"""Recorded one-shots, loops, takes and patches of packages: read, moved in pitch and tempo, cut and repeated."""
 
 from __future__ import annotations
 
@@ -16,15 +16,16 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
-from model_compression.data import drum_patches
+from model_compression.data import downloads, drum_patches
 from model_compression.data.composer_song import Note
-from model_compression.data.ingredients import MissingIngredient
+from model_compression.data.ingredients import MissingIngredient, in_use
 from model_compression.data.performance import SAMPLE_RATE_HZ
 
 Audio = NDArray[np.float32]
 SR = SAMPLE_RATE_HZ
 REACH_SEMITONES = 7
-LONGEST_S = 12.0
+LONGEST_S, LONGEST_NOTE_S = 12.0, 6.0
+TAKE_LEAST_RMS, TAKE_TRIES = 0.02, 6
 PATCH_HEADS, SAMPLE_HEAD = 129 + 63 + 47, "<7sBIIIHIIIhB18xB40x"
 IS_16_BIT, IS_UNSIGNED, IS_LOOPED = 1, 2, 4
 
@@ -36,9 +37,9 @@ class Sound:
     Attributes
     ----------
     form
-        ``note``, ``hit``, ``loop`` or ``texture``.
+        ``note``, ``hit``, ``loop``, ``texture`` or ``take``.
     place
-        Kind of a note, drum key of a hit, role of a loop or texture.
+        Kind of a note, drum key of a hit, role of a loop, texture or take.
     root
         MIDI pitch of a note.
     """
@@ -58,24 +59,42 @@ class Sound:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Zone:
-    """Part of the keyboard that one recording serves; the loop is in frames, empty where it just dies away."""
+    """Part of the keyboard that one recording serves; the loop is in frames, empty where it just dies away.
 
-    audio: Audio
+    Attributes
+    ----------
+    audio
+        The recording, or the file that holds it.
+    low, high
+        MIDI pitches.
+    softest, loudest
+        Velocities, 0 to 1.
+    """
+
+    audio: Audio | Path
     root: float
     low: float = 0.0
     high: float = 127.0
     loop: tuple[int, int] = (0, 0)
+    softest: float = 0.0
+    loudest: float = 1.0
+
+
+@cache
+def sources() -> tuple[dict[str, Any], ...]:
+    """Tables of ``recorded_sounds.toml``; roots that are not absolute lie where downloads do."""
+    table = tomllib.loads((Path(__file__).parent / "recorded_sounds.toml").read_text())
+    return tuple({"test": [], **source, "root": downloads.ROOT / source.get("root", "")} for source in table.values())
 
 
 @cache
 def sounds() -> tuple[Sound, ...]:
-    """Every file of ``recorded_sounds.toml``."""
-    table = tomllib.loads((Path(__file__).parent / "recorded_sounds.toml").read_text())
+    """Every single file of ``recorded_sounds.toml``."""
     found = []
-    for source in table.values():
-        root, test = Path(source["root"]), set(source["test"])
-        rows = [("note", kind, *row) for kind, rows in source["notes"].items() for row in rows]
-        for form in ("hits", "loops", "textures"):
+    for source in sources():
+        root, test = source["root"], set(source["test"])
+        rows = [("note", kind, *row) for kind, rows in source.get("notes", {}).items() for row in rows]
+        for form in ("hits", "loops", "textures", "takes"):
             rows += [(form[:-1], place, file, 0) for place, files in source.get(form, {}).items() for file in files]
         if "patches" in source:
             rows += _patch_rows(root, source["patches"], test)
@@ -106,14 +125,14 @@ def _patch_rows(root: Path, entry: dict[str, Any], test: set[str]) -> list[tuple
 
 
 def fitting(split: str, form: str, place: str) -> tuple[Sound, ...]:
-    """Sounds of a split, form and place; ``valid`` has those of ``train``."""
-    side = "test" if split == "test" else "train"
-    return tuple(s for s in sounds() if (s.split, s.form, s.place) == (side, form, place))
+    """Sounds of a split, form and place, of what is in use; ``valid`` has those of ``train``."""
+    side, used = "test" if split == "test" else "train", in_use()
+    return tuple(s for s in sounds() if (s.split, s.form, s.place) == (side, form, place) and s.ingredient in used)
 
 
 @lru_cache(maxsize=96)
-def load(path: Path) -> Audio:
-    """Read a file: ``(n_frames, 2)`` at our rate, without silence around it, peak 1.
+def load(path: Path, longest_s: float = LONGEST_S) -> Audio:
+    """Read a file's beginning: ``(n_frames, 2)`` at our rate, without silence around it, peak 1.
 
     Raises
     ------
@@ -121,21 +140,26 @@ def load(path: Path) -> Audio:
         Naming the file, where it is not there or cannot be decoded.
     """
     if path.suffix in (".ds", ".pat"):
-        mono = drum_patches.render(path) if path.suffix == ".ds" else patch(path)[0].audio
+        mono = drum_patches.render(path) if path.suffix == ".ds" else recording_of(patch(path)[0])
         return np.repeat(mono[:, :1], 2, axis=1) / np.float32(np.abs(mono).max() + 1e-9)
     try:
-        audio, rate = soundfile.read(path, dtype="float32", always_2d=True, frames=-1)
+        with soundfile.SoundFile(path) as file:
+            rate = file.samplerate
+            audio = file.read(int(longest_s * rate), dtype="float32", always_2d=True)[:, :2]
     except (OSError, soundfile.LibsndfileError) as error:
-        raise MissingIngredient(
-            f"{path} cannot be read; apt install --reinstall its package (dpkg -S {path})"
-        ) from error
-    audio = audio[: int(LONGEST_S * rate), :2]
+        raise MissingIngredient(f"{path} cannot be read; {_remedy(path)}") from error
     if rate != SR:
         audio = soxr.resample(audio, rate, SR).astype(np.float32)
     level = np.abs(audio).max(axis=1)
     heard = np.flatnonzero(level > 0.004 * level.max())
     audio = audio[heard[0] : heard[-1] + 1] / level.max()
     return np.repeat(audio, 2, axis=1) if audio.shape[1] == 1 else audio
+
+
+def _remedy(path: Path) -> str:
+    if path.is_relative_to(downloads.ROOT):
+        return "remove that folder and run .ci/setup model"
+    return f"apt install --reinstall its package (dpkg -S {path})"
 
 
 @lru_cache(maxsize=64)
@@ -180,14 +204,22 @@ def _pitch(millihertz: int) -> float:
 
 
 def play_notes(
-    rng: np.random.Generator, zones: tuple[Zone, ...], notes: tuple[Note, ...], n_frames: int, *, fade_s: float
+    rng: np.random.Generator,
+    zones: tuple[Zone, ...],
+    notes: tuple[Note, ...],
+    n_frames: int,
+    *,
+    fade_s: float,
+    size_semitones: float = 0.0,
 ) -> Audio:
-    """Play a part on a recording.
+    """Play a part on recordings.
 
     Parameters
     ----------
     fade_s
         How fast a looped recording dies away, as a string does; infinite for what is blown or bowed.
+    size_semitones
+        How much smaller than recorded the body is: each note is played on the recording of one so much lower.
 
     Returns
     -------
@@ -195,7 +227,8 @@ def play_notes(
     """
     out = np.zeros((n_frames, 2), np.float32)
     for note in notes:
-        zone = min(zones, key=lambda z: (not z.low <= note.pitch <= z.high, abs(z.root - note.pitch)))
+        zone = _fitting_zone(zones, note, size_semitones)
+        audio = recording_of(zone)
         ratio = 2 ** ((note.pitch + rng.normal(0.0, 0.03) - zone.root) / 12)
         length_s = note.length_s * {"staccato": 0.45, "muted": 0.25}.get(note.articulation, 1.0)
         at, n = round(note.begin_s * SR), int((length_s + 0.06) * SR)
@@ -207,12 +240,29 @@ def play_notes(
             place = np.where(after, begin + (place - begin) % (end - begin), place)
             if np.isfinite(fade_s):
                 gain = gain * np.exp(-np.arange(len(place)) / (fade_s * SR))
-        place = place[place < len(zone.audio) - 2]
+        place = place[place < len(audio) - 2]
         low = place.astype(np.int64)
         share = (place - low).astype(np.float32)[:, None]
-        sound = zone.audio[low] * (1 - share) + zone.audio[low + 1] * share
+        sound = audio[low] * (1 - share) + audio[low + 1] * share
         out[at : at + len(sound)] += sound * gain[: len(sound), None].astype(np.float32)
     return out
+
+
+def recording_of(zone: Zone) -> Audio:
+    """Return the recording of a zone, ``(n_frames, 1 or 2)``."""
+    return load(zone.audio, LONGEST_NOTE_S) if isinstance(zone.audio, Path) else zone.audio
+
+
+def _fitting_zone(zones: tuple[Zone, ...], note: Note, size_semitones: float) -> Zone:
+    pitch = note.pitch - size_semitones
+    return min(
+        zones,
+        key=lambda z: (
+            not z.softest <= note.velocity <= z.loudest,
+            not z.low <= pitch <= z.high,
+            abs(z.root - pitch),
+        ),
+    )
 
 
 def looped(rng: np.random.Generator, sound: Sound, n_frames: int) -> Audio:
@@ -232,6 +282,32 @@ def looped(rng: np.random.Generator, sound: Sound, n_frames: int) -> Audio:
     out = np.take(audio, np.arange(first, first + n_frames), axis=0, mode="wrap")
     out[:late] = 0
     return out
+
+
+def excerpt(rng: np.random.Generator, sound: Sound, n_frames: int) -> Audio:
+    """Cut a stretch out of a take where somebody plays, a little slower or faster; guitars from one side or from both.
+
+    Raises
+    ------
+    MissingIngredient
+        Naming the file, where it is not there or cannot be decoded.
+    """
+    ratio = float(2 ** (rng.uniform(-3.0, 3.0) / 12))
+    try:
+        with soundfile.SoundFile(sound.path) as file:
+            n_read = int(n_frames * ratio * file.samplerate / SR) + 64
+            for _ in range(TAKE_TRIES):
+                file.seek(int(rng.integers(max(1, file.frames - n_read))))
+                audio, rate = file.read(n_read, dtype="float32", always_2d=True)[:, :2], file.samplerate
+                if float(np.sqrt(np.mean(audio**2))) > TAKE_LEAST_RMS:
+                    break
+    except (OSError, soundfile.LibsndfileError) as error:
+        raise MissingIngredient(f"{sound.path} cannot be read; {_remedy(sound.path)}") from error
+    audio = np.repeat(audio, 2, axis=1) if audio.shape[1] == 1 else audio
+    if sound.place != "playback" and rng.random() < 0.6:
+        audio = np.repeat(audio[:, [int(rng.integers(2))]], 2, axis=1)
+    audio = soxr.resample(audio, rate * ratio, SR, quality="MQ").astype(np.float32)[:n_frames]
+    return np.pad(audio, ((0, n_frames - len(audio)), (0, 0)))
 
 
 def strewn(rng: np.random.Generator, sound: Sound, n_frames: int) -> Audio:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
+from scipy.signal import butter, sosfilt
 
 from dsp_kernels.contract.generated.contract import GENRES, ROLES
 from model_compression.data import (
@@ -24,6 +26,7 @@ from model_compression.data.composer_theory import SCALES
 from model_compression.data.percussion_synthesis import GROUPS
 from model_compression.data.performance import SAMPLE_RATE_HZ, Stem
 
+Audio = NDArray[np.float32]
 KEYS_OF_PIECE = {
     "kick": (36,),
     "snare": (38, 37, 38, 38),
@@ -32,6 +35,8 @@ KEYS_OF_PIECE = {
     "cymbal": (49, 51),
 }
 MOST_RECORDED = {"other": 0.4, "drums": 0.35}  # share of clips that play a recorded loop or texture
+PLAYED_AS = {"loop": recorded_sounds.looped, "texture": recorded_sounds.strewn, "take": recorded_sounds.excerpt}
+SHARE_SPILT = 0.5  # of these, in training: the rest of the kit is in the microphone too
 SHARE_OF_SONGS = 0.35  # of clips of kit pieces that play what a song has for them
 CHORDS = ((0, 4, 7), (0, 3, 7), (0, 4, 7, 12), (0, 7, 12), (0, 3, 7, 10))
 CHORDAL_ROLES = ("piano", "ac_guitar", "elec_guitar", "synth", "strings", "brass")
@@ -59,11 +64,11 @@ def solo_clip(
             role=role,
             family=f"crowd.{performers.side_of(split)}",
         )
-    if role == "playback":
-        return performers.playback(rng, split, seconds, cache_dir)[0]
     found = _recording(rng, role, split, n_frames)
     if found is not None:
         return found
+    if role == "playback":
+        return performers.playback(rng, split, seconds, cache_dir)[0]
     if role in KEYS_OF_PIECE or (role == "percussion" and rng.random() < 0.85):
         return _piece(rng, role, split, n_frames, seconds)
     if role == "drums":
@@ -168,14 +173,13 @@ def _strummed(rng: np.random.Generator, span: tuple[int, int], seconds: float) -
 
 
 def _recording(rng: np.random.Generator, role: str, split: str, n_frames: int) -> Stem | None:
-    """Play a recorded loop or texture of the role, at times, if there is one."""
-    loops, textures = (recorded_sounds.fitting(split, form, role) for form in ("loop", "texture"))
-    n_files = len(loops) + len(textures)
-    if n_files == 0 or rng.random() >= min(MOST_RECORDED.get(role, 0.25), 0.03 * n_files):
+    """Play a recorded loop, texture or take of the role, at times, if there is one."""
+    files = [s for form in PLAYED_AS for s in recorded_sounds.fitting(split, form, role)]
+    if not files or rng.random() >= min(MOST_RECORDED.get(role, 0.25), 0.03 * len(files)):
         return None
-    drawn = (*loops, *textures)[int(rng.integers(n_files))]
-    play = recorded_sounds.looped if drawn.form == "loop" else recorded_sounds.strewn
-    return performers.as_stem(rng, play(rng, drawn, n_frames), role, drawn.name)
+    drawn = files[int(rng.integers(len(files)))]
+    sound = PLAYED_AS[drawn.form](rng, drawn, n_frames)
+    return performers.as_stem(rng, sound, role, drawn.name, is_finished=drawn.form == "take" and rng.random() < 0.6)
 
 
 def _piece(rng: np.random.Generator, role: str, split: str, n_frames: int, seconds: float) -> Stem:
@@ -191,21 +195,32 @@ def _piece(rng: np.random.Generator, role: str, split: str, n_frames: int, secon
             rng, split, ("acoustic", "acoustic", "acoustic", "electronic", "electronic"), tuple(chosen)
         )
     notes: tuple[Note, ...] = ()
+    others: tuple[Note, ...] = ()
     way = rng.random()
     if role != "percussion" and way < SHARE_OF_SONGS:
         song = compose(rng, str(rng.choice([g for g in GENRES if g != "classical"])), seconds=max(8.0, seconds))
-        notes = tuple(
-            n
-            for p in song.parts
-            if p.function in ("drums", "percussion")
-            for n in p.notes
-            if int(n.pitch) in keys and drum_kits.has(kit, int(n.pitch)) and n.begin_s < seconds - 0.1
-        )
+        played = [
+            n for p in song.parts if p.function in ("drums", "percussion") for n in p.notes if n.begin_s < seconds - 0.1
+        ]
+        notes = tuple(n for n in played if int(n.pitch) in keys and drum_kits.has(kit, int(n.pitch)))
+        if split != "test" and rng.random() < SHARE_SPILT:
+            others = tuple(n for n in played if int(n.pitch) not in keys and drum_kits.has(kit, int(n.pitch)))
     elif way < 0.6 and 94 not in keys:
         notes = _pattern(rng, chosen, seconds)
     notes = notes or _isolated(rng, chosen, seconds)
-    audio = drum_kits.hits(rng, kit, drum_kits.tuning(rng), notes, n_frames)
+    tuned = drum_kits.tuning(rng)
+    audio = drum_kits.hits(rng, kit, tuned, notes, n_frames)
+    if others:
+        audio = audio + spilt(rng, drum_kits.hits(rng, kit, tuned, others, n_frames), audio)
     return performers.as_stem(rng, audio, role, kit.name)
+
+
+def spilt(rng: np.random.Generator, others: Audio, own: Audio) -> Audio:
+    """Return the rest of a kit as a close microphone hears it: later, duller, 3 to 24 dB under what it is there for."""
+    level = 10 ** (rng.uniform(-24, -3) / 20) * np.abs(own).max() / max(float(np.abs(others).max()), 1e-6)
+    late = int(rng.integers(30, 160))
+    dull = sosfilt(butter(1, rng.uniform(2000, 12000), fs=SAMPLE_RATE_HZ, output="sos"), others, axis=0)
+    return np.pad(level * dull, ((late, 0), (0, 0)))[: len(own)].astype(np.float32)
 
 
 def _pattern(rng: np.random.Generator, keys: list[int], seconds: float) -> tuple[Note, ...]:

@@ -10,7 +10,7 @@ import numpy as np
 from dsp_kernels.contract.generated.contract import ROLES
 
 from ..errors import ModelError
-from .ingredients import MissingIngredient, ingredients, require
+from .ingredients import MissingIngredient, in_use, ingredients, require, sounding
 from .performance import Performance, Stem
 from .performers import mixed, perform, talk
 from .solo_clips import solo_clip
@@ -30,9 +30,12 @@ class Musicians:
     ----------
     voices
         Folder where utterances of the voices are kept between sessions; what they say does not depend on it.
+    sounds
+        ``core`` or ``all``, as a recipe says.
     """
 
     voices: Path | None = None
+    sounds: str = "core"
 
     def check(self) -> None:
         """Refuse, by name, what this machine lacks.
@@ -43,7 +46,8 @@ class Musicians:
             With the packages to install.
         """
         try:
-            require()
+            with sounding(self.sounds):
+                require()
         except MissingIngredient as error:
             raise ModelError(str(error)) from None
 
@@ -52,7 +56,12 @@ class Musicians:
     ) -> Performance:
         """Return a song, a talk, or a song between announcements; longer than asked where sections need it."""
         self.check()
-        seconds = max(seconds, _LEAST_S[scene_kind])
+        with sounding(self.sounds):
+            return self._performance(rng, split, scene_kind, genre, max(seconds, _LEAST_S[scene_kind]))
+
+    def _performance(
+        self, rng: np.random.Generator, split: str, scene_kind: str, genre: str, seconds: float
+    ) -> Performance:
         if scene_kind == "music":
             return perform(rng, split, genre=genre, seconds=seconds, cache_dir=self.voices)
         if scene_kind == "mixed":
@@ -71,8 +80,9 @@ class Musicians:
         self.check()
         role = str(rng.choice(ROLES, p=_ROLE_ODDS / _ROLE_ODDS.sum()))
         group = "test" if split == "test" else "train"
-        names = tuple(name for name, one in ingredients().items() if group in one.splits)
-        return solo_clip(rng, role, split, seconds=seconds, cache_dir=self.voices), names
+        with sounding(self.sounds):
+            names = tuple(name for name, one in ingredients().items() if group in one.splits and name in in_use())
+            return solo_clip(rng, role, split, seconds=seconds, cache_dir=self.voices), names
 
     def licences(self, names: set[str]) -> list[dict[str, str]]:
         """Return name, version and licence of each ingredient."""

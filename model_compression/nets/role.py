@@ -16,11 +16,21 @@ N_STRIDE_TICKS = 4  # of the branch that reads what is not a picture
 
 @dataclass(frozen=True, kw_only=True)
 class RoleSize:
-    """Widths: ``picture`` of the convolutions over time and mel, ``track`` of those over time, ``hidden`` at last."""
+    """Widths: ``picture`` of the convolutions over time and mel, ``track`` of those over time, ``hidden`` at last.
+
+    Attributes
+    ----------
+    track
+        Empty for a network that hears the spectrum of each tick and nothing else: the slow spectrum, centroid, crest
+        and the like tell the instruments of a data set apart, and mislead about others.
+    is_dense
+        Full convolutions in place of depthwise ones.
+    """
 
     picture: tuple[int, ...] = (24, 48, 64, 96)
     track: tuple[int, ...] = (32, 48)
     hidden: int = 96
+    is_dense: bool = False
 
 
 class RoleNet(tf.Module):
@@ -33,21 +43,25 @@ class RoleNet(tf.Module):
         self.picture = [Conv(rng, 1, first, (3, 3), (2, 2))]
         n_in = first
         for k, width in enumerate(others, 1):
-            self.picture.append(Conv(rng, n_in, DEPTHWISE, (3, 3), (2, 2)))
-            self.picture.append(Conv(rng, n_in, width, (1, 1)))
-            if k < len(others):
-                self.picture.append(Conv(rng, width, DEPTHWISE, (3, 3)))
-                self.picture.append(Conv(rng, width, width, (1, 1)))
+            if size.is_dense:
+                self.picture.append(Conv(rng, n_in, width, (3, 3), (2, 2)))
+            else:
+                self.picture.append(Conv(rng, n_in, DEPTHWISE, (3, 3), (2, 2)))
+                self.picture.append(Conv(rng, n_in, width, (1, 1)))
+                if k < len(others):
+                    self.picture.append(Conv(rng, width, DEPTHWISE, (3, 3)))
+                    self.picture.append(Conv(rng, width, width, (1, 1)))
             n_in = width
         n_others = N_PATCH_COLUMNS - MEL_SLOW.start
         n_bands = -(-MEL_NOW.stop // 2 ** len(size.picture))
-        n_strides = N_PATCH_TICKS // N_STRIDE_TICKS ** len(size.track)
         stride = (N_STRIDE_TICKS, 1)
         self.track = [
             Conv(rng, n, width, stride, stride)
             for k, (n, width) in enumerate(zip((n_others, *size.track), size.track, strict=False))
         ]
-        ends = (n_bands * n_in, n_strides * size.track[-1], n_others)
+        ends: tuple[int, ...] = (n_bands * n_in,)
+        if size.track:
+            ends += (N_PATCH_TICKS // N_STRIDE_TICKS ** len(size.track) * size.track[-1], n_others)
         self.join = Unit(rng, ends, size.hidden)
         self.head = Unit(rng, (size.hidden,), N_OUTPUT["role"], is_bounded=False)
 
@@ -88,20 +102,18 @@ class RoleNet(tf.Module):
         return total + self.join.folded().n_mac + self.head.folded().n_mac
 
 
-def _views(patch: Any, picture: list[Any], track: list[Any]) -> tuple[Any, Any, Any]:
-    """Return what the end hears: the picture averaged over time, the others over time, and the newest."""
+def _views(patch: Any, picture: list[Any], track: list[Any]) -> tuple[Any, ...]:
+    """Return what the end hears: the picture averaged over time; with a track the others over time, and the newest."""
     n = patch.shape[0] or tf.shape(patch)[0]
     image = patch[:, :, MEL_NOW, None]
-    others = patch[:, :, MEL_SLOW.start :]
-    newest = others[:, -1]
     for conv in picture:
         image = conv(image)
+    pooled = tf.reduce_mean(image, axis=1)
+    seen = tf.reshape(pooled, (n, pooled.shape[1] * pooled.shape[2]))
+    if not track:
+        return (seen,)
+    others = patch[:, :, MEL_SLOW.start :]
     for_time = others[:, :, None, :]
     for conv in track:
         for_time = conv(for_time)
-    pooled = tf.reduce_mean(image, axis=1)
-    return (
-        tf.reshape(pooled, (n, pooled.shape[1] * pooled.shape[2])),
-        tf.reshape(for_time, (n, for_time.shape[1] * for_time.shape[3])),
-        newest,
-    )
+    return seen, tf.reshape(for_time, (n, for_time.shape[1] * for_time.shape[3])), others[:, -1]

@@ -81,6 +81,30 @@ def test_a_coloured_patch_keeps_its_slow_total_at_zero_db() -> None:
     np.testing.assert_allclose(10.0 * np.log10(total), 0.0, atol=0.05)  # some bands rest at the lower clip
 
 
+def test_two_sources_in_one_microphone_add_their_powers_and_keep_their_total_at_zero_db(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(augment, "OTHER_DB", (-10.0, -10.0))
+    patches = np.zeros((2, 64, 72), np.float32)
+    patches[..., : MEL_SLOW.stop] = -0.9
+    patches[0, :, MEL_NOW.start + 5], patches[1, :, MEL_NOW.start + 9] = 0.2, 0.4
+    patches[0, :, MEL_SLOW.start + 2], patches[1, :, MEL_SLOW.start + 4] = 0.9, 0.9
+    changed = augment.accompanied(patches[:1], patches[1:], np.random.default_rng(RNG_SEED))[0, 0]
+    total_db = 10.0 * np.log10(1.1)
+    assert 50.0 * changed[5] - 30.0 == pytest.approx(50.0 * 0.2 - 30.0 - total_db, abs=0.01)
+    assert 50.0 * changed[9] - 30.0 == pytest.approx(50.0 * 0.4 - 30.0 - 10.0 - total_db, abs=0.01)
+    assert 30.0 * changed[MEL_SLOW.start + 4] - 30.0 == pytest.approx(-3.0 - 10.0 - total_db, abs=0.01)
+    np.testing.assert_array_equal(changed[MEL_SLOW.stop :], patches[0, 0, MEL_SLOW.stop :])
+
+
+def test_who_was_never_heard_accompanies_nobody() -> None:
+    heard = np.full((1, 64, 72), -0.3, np.float32)
+    never = heard.copy()
+    never[..., : MEL_SLOW.stop] = -1.0
+    for patches, others in ((heard, never), (never, heard)):
+        np.testing.assert_array_equal(augment.accompanied(patches, others, np.random.default_rng(RNG_SEED)), patches)
+
+
 def test_a_patch_never_heard_stays_never_heard() -> None:
     patches = np.zeros((2, 64, 72), np.float32)
     patches[..., : MEL_SLOW.stop] = -1.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 import tomllib
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 
 from dsp_kernels.contract.archive import unpack
 from model_compression.__main__ import main
+from model_compression.card import write_cards
 from model_compression.data.generate import data_digest
 from model_compression.errors import ModelError
 from model_compression.evaluation import box
@@ -235,6 +237,18 @@ def test_cards_and_bundle_say_what_the_model_is_made_of(made: Path, data: Path, 
     assert "TensorFlow" in manifest["training"]["trained_on"]
     assert str(made) not in card
     assert "## test" in (run / "data_card.md").read_text()
+
+
+def test_a_card_names_the_teachers_that_the_recipe_has(data: Path, run: Path, tmp_path: Path) -> None:
+    assert "| role.teacher | 30 |" in (run / "card.md").read_text()
+    shutil.copytree(run, tmp_path / "run")
+    recipe = tmp_path / "run" / "recipe.toml"
+    recipe.write_text(re.sub(r"(?s)\[role\.teacher\].*?(?=\n\[)", "", recipe.read_text(), count=1))
+    write_cards(tmp_path / "run", data)
+    card = (tmp_path / "run" / "card.md").read_text()
+    assert "teachers (song, mix)" in card
+    assert "role.teacher" not in card
+    assert "| role.student | 30 |" in card
 
 
 def test_a_card_does_not_take_figures_of_other_networks_or_other_data(

@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import shutil
 import signal
+import subprocess
 import time
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from model_compression.data.recipe import BUILT_IN, find_recipe, read_recipe
 from model_compression.data.shard_job import drawn_scenes, planned, run
 from model_compression.data.shards import INDEX, read_index, read_items
 from model_compression.data.topology import LineUp, read_line_ups, thinned
+from model_compression.data_command import only_our_words
 from model_compression.errors import ModelError
 
 from .session_material import MadeStage, band
@@ -222,6 +224,7 @@ def test_a_job_runs_alike_in_this_process(made: Path) -> None:
         (("takes = 2", "take = 2"), r"data.take is not known; did you mean takes"),
         (("takes = 2", "takes = 0"), r"data.takes = 0 is no whole number from 1 to 32"),
         (("takes = 2\n", ""), r"data.takes is missing"),
+        (("takes = 2", 'takes = 2\nsounds = "al"'), r"data.sounds = 'al' is no set of sounds; did you mean all"),
         (("hard = 1.0", "herd = 1.0"), r"data.difficulties.herd is not known; did you mean hard"),
         (("music = 2.0", "music = -1"), r"data.scene_kinds.music = -1 is no share"),
         (("seconds = [2.0, 2.5]", "seconds = [9, 3]"), r"data.seconds = \[9, 3\] is no \[shortest, longest\]"),
@@ -239,8 +242,9 @@ def test_a_bad_recipe_is_refused_by_file_key_and_near_miss(
 
 
 def test_a_recipe_is_found_by_name_and_a_wrong_name_has_near_misses() -> None:
-    for name in ("mini", "small", "large"):
-        assert read_recipe(find_recipe(name)).name == name
+    for name, sounds in (("mini", "core"), ("small", "all"), ("large", "all")):
+        recipe = read_recipe(find_recipe(name))
+        assert (recipe.name, recipe.sounds) == (name, sounds)
     with pytest.raises(ModelError, match="did you mean small"):
         find_recipe("smal")
 
@@ -276,3 +280,12 @@ def test_a_silent_source_leaves_the_bleed_matrix_in_bounds(made: Path) -> None:
             matrix = session["bleed_db"].astype(float)
             assert matrix.max() <= 6.0
             assert matrix.min() >= -100.0
+
+
+def test_what_a_plug_in_prints_does_not_get_between_our_words(capfd: pytest.CaptureFixture[str]) -> None:
+    print("before")
+    with only_our_words():
+        os.write(1, b"a plug-in of this process\n")
+        subprocess.run(["echo", "a plug-in of a worker"], check=True)
+    print("after", flush=True)
+    assert capfd.readouterr().out == "before\nafter\n"

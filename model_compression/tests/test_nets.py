@@ -9,7 +9,7 @@ import pytest
 
 from dsp_kernels.contract.generated.contract import GENRES, KEYS, ROLES, SCENE_KINDS, SECTIONS
 from model_compression.nets.delays import DelayLines, roll
-from model_compression.nets.layout import HEADS, N_MIX_INPUT, N_MODEL_INPUT, N_OUTPUT, N_ROLES, N_SONG_INPUT
+from model_compression.nets.layout import HEADS, MEL_NOW, N_MIX_INPUT, N_MODEL_INPUT, N_OUTPUT, N_ROLES, N_SONG_INPUT
 from model_compression.training.recipe import load_recipe
 
 FLOAT32_SLACK = 2e-5  # sums in another order
@@ -54,7 +54,7 @@ def test_outputs_have_the_columns_of_the_design() -> None:
 
 @pytest.mark.parametrize(
     ("net", "n_parameters", "n_mac"),
-    [("role", 110_000, 4_000_000), ("mix", 130_000, 5_000_000), ("song", 70_000, 100_000)],
+    [("role", 160_000, 4_500_000), ("mix", 130_000, 5_000_000), ("song", 70_000, 100_000)],
 )
 def test_students_stay_within_their_budget(nets: dict[str, Any], net: str, n_parameters: int, n_mac: int) -> None:
     from model_compression.training.weights import n_parameters as counted
@@ -98,6 +98,65 @@ def test_role_step_says_what_the_batch_says(nets: dict[str, Any]) -> None:
     tick = float_tick(nets["role"])
     steps = np.concatenate([tick({"patch": p[None]})["role_logits"] for p in patches])
     np.testing.assert_allclose(steps, nets["role"](tf.constant(patches)).numpy(), atol=2e-4)
+
+
+FIRST = 32 * 20 * 9 * 4  # of a picture of 4, 6 and 8 wide: outputs times what each takes
+DENSE = FIRST + 16 * 10 * 9 * 4 * 6 + 8 * 5 * 9 * 6 * 8
+DEPTHWISE = FIRST + 16 * 10 * (9 * 4 + 4 * 6 + 9 * 6 + 6 * 6) + 8 * 5 * (9 * 6 + 6 * 8)
+TRACK = 16 * 4 * 32 * 4 + 4 * 4 * 4 * 4
+
+
+@pytest.mark.parametrize(
+    ("size", "n_mac", "hears_all"),
+    [
+        ({"track": (), "is_dense": True}, DENSE + 5 * 8 * 8, False),
+        ({"track": (4, 4)}, DEPTHWISE + TRACK + (5 * 8 + 4 * 4 + 32) * 8, True),
+    ],
+    ids=["dense, the spectrum alone", "depthwise, with what sums it up"],
+)
+def test_a_role_network_counts_its_arithmetic_and_hears_what_its_size_says(
+    size: dict[str, Any], n_mac: int, hears_all: bool
+) -> None:
+    import tensorflow as tf
+
+    from model_compression.training.students import build
+
+    net = build("role", {"picture": (4, 6, 8), "hidden": 8, **size}, np.random.default_rng(6))
+    assert net.n_mac() == n_mac + 8 * N_OUTPUT["role"]
+    patches = np.random.default_rng(7).uniform(-1, 1, (2, 64, 72)).astype(np.float32)
+    changed = patches.copy()
+    changed[..., MEL_NOW.stop :] *= -1.0
+    assert bool(np.abs(net(tf.constant(patches)) - net(tf.constant(changed))).max() > 0) == hears_all
+
+
+def test_a_norm_of_pictures_and_its_gradient_are_those_of_the_derived_one() -> None:
+    import tensorflow as tf
+
+    from model_compression.nets.layers import NORM_EPSILON, MaskedNorm
+
+    rng = np.random.default_rng(4)
+    y = tf.constant(rng.normal(0.4, 1.7, (3, 5, 4, 6)).astype(np.float32))
+    slopes = tf.constant(rng.normal(size=(3, 5, 4, 6)).astype(np.float32))
+    norm = MaskedNorm(6)
+    norm.gamma.assign(rng.uniform(0.5, 2.0, 6).astype(np.float32))
+    norm.beta.assign(rng.normal(size=6).astype(np.float32))
+
+    def derived(y: Any, gamma: Any, beta: Any) -> Any:
+        mean, variance = tf.nn.moments(y, [0, 1, 2])
+        return (y - mean) * (tf.math.rsqrt(variance + NORM_EPSILON) * gamma) + beta
+
+    def both(function: Any) -> tuple[Any, list[Any]]:
+        with tf.GradientTape() as tape:
+            tape.watch(y)
+            out = function()
+            total = tf.reduce_sum(out * slopes)
+        return out, tape.gradient(total, [y, norm.gamma, norm.beta])
+
+    out, gradients = both(lambda: norm(y, training=True))
+    expected, expected_gradients = both(lambda: derived(y, norm.gamma, norm.beta))
+    np.testing.assert_allclose(out, expected, atol=1e-5)
+    for mine, theirs in zip(gradients, expected_gradients, strict=True):
+        np.testing.assert_allclose(mine, theirs, atol=2e-4)
 
 
 def test_mix_follows_the_channels_when_they_change_places(nets: dict[str, Any]) -> None:

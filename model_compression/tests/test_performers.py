@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -84,10 +85,8 @@ def test_no_ingredient_is_a_package_that_the_evaluation_holds() -> None:
 
 def test_a_missing_ingredient_is_named_with_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
-    ingredients.require.cache_clear()
-    with pytest.raises(ingredients.MissingIngredient, match=r"apt install .*espeak-ng.*flite"):
-        ingredients.require()
-    ingredients.require.cache_clear()
+    core = [one for one in ingredients.ingredients().values() if one.is_core]
+    assert re.search(r"apt install .*espeak-ng.*flite", ingredients.shortage(core))
 
 
 def test_a_singer_sings_the_tune(cache_dir: Path) -> None:

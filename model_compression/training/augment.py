@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -25,53 +26,66 @@ Array = NDArray[np.float32]
 N_BANDS = MEL_NOW.stop
 NOW_DB = (50.0, -30.0)  # scale and offset of the columns: dB = scale * column + offset
 SLOW_DB = (30.0, -30.0)
-MAX_TILT_DB = 9.0
-MAX_BELL_DB = 9.0
+MAX_TILT_DB = 14.0
+MAX_BELL_DB, N_BELLS = 12.0, 2
+OTHER_DB = (-30.0, -8.0)  # another source in the same microphone, relative to the channel's slow level
 NOISE_DB = (-55.0, -25.0)  # raised floor, in each band, relative to the channel's slow level
-MAX_MASKED_BANDS = 6
+MAX_MASKED_BANDS = 8
 MAX_LEVEL_DB = 12.0
-MAX_SHIFT_BANDS = 1.5
+MAX_SHIFT_BANDS = 2.0
 MAX_MASKED_TICKS = 16
 
 
 def coloured(patches: Array, rng: np.random.Generator) -> Array:
-    """Patches ``(n, 64, 72)`` through a random tilt and bell each; levels stay relative to the new total.
+    """Patches ``(n, 64, 72)`` through a random tilt and bells each; levels stay relative to the new total.
 
     The slow spectrum says how the total changes, so both parts of the columns stay consistent. Columns that sum up the
     spectrum (centroid and the like) keep their value: their noise is part of the training.
     """
     n = len(patches)
     band = np.arange(N_BANDS)
-    tilt = rng.uniform(-MAX_TILT_DB, MAX_TILT_DB, (n, 1)) * (band / (N_BANDS - 1) - 0.5)
-    centre, width = rng.uniform(0, N_BANDS, (n, 1)), rng.uniform(2.0, 6.0, (n, 1))
-    bell = rng.uniform(-MAX_BELL_DB, MAX_BELL_DB, (n, 1)) * np.exp(-0.5 * ((band - centre) / width) ** 2)
-    curve_db = tilt + bell
+    curve_db = rng.uniform(-MAX_TILT_DB, MAX_TILT_DB, (n, 1)) * (band / (N_BANDS - 1) - 0.5)
+    for _ in range(N_BELLS):
+        centre, width = rng.uniform(0, N_BANDS, (n, 1)), rng.uniform(2.0, 6.0, (n, 1))
+        curve_db += rng.uniform(-MAX_BELL_DB, MAX_BELL_DB, (n, 1)) * np.exp(-0.5 * ((band - centre) / width) ** 2)
+    curve_db = curve_db.astype(np.float32)
     pooled_db = curve_db.reshape(n, -1, 2).mean(axis=2)
-    slow_db = SLOW_DB[0] * patches[:, :, MEL_SLOW] + SLOW_DB[1]
-    share = 10.0 ** (slow_db / 10.0)
-    share /= np.maximum(share.sum(axis=2, keepdims=True), 1e-9)
-    total_db = 10.0 * np.log10((share * 10.0 ** (pooled_db / 10.0)[:, None]).sum(axis=2, keepdims=True))
+    before = _power(SLOW_DB[0] * patches[:, :, MEL_SLOW] + SLOW_DB[1])
+    after = (before * _power(pooled_db)[:, None]).sum(axis=2, keepdims=True)
+    total_db = _db(after / np.maximum(before.sum(axis=2, keepdims=True), 1e-9))
     out = patches.copy()
     heard = _is_heard(patches)
     out[:, :, MEL_NOW] += heard * (curve_db[:, None] - total_db) / NOW_DB[0]
     out[:, :, MEL_SLOW] += heard * (pooled_db[:, None] - total_db) / SLOW_DB[0]
-    return np.clip(out, -1.0, 1.0).astype(np.float32)
+    return np.clip(out, -1.0, 1.0)
+
+
+def accompanied(patches: Array, others: Array, rng: np.random.Generator) -> Array:
+    """Patches whose microphones hear another source, too: ``others`` of the same shape; powers add up.
+
+    Levels stay relative to the new total. Where either was never heard, nothing changes.
+    """
+    share = _power(rng.uniform(*OTHER_DB, (len(patches), 1, 1)).astype(np.float32))
+    both = _is_heard(patches) & _is_heard(others)
+    out = patches.copy()
+    for columns, (scale, offset) in ((MEL_NOW, NOW_DB), (MEL_SLOW, SLOW_DB)):
+        own, other = (_power(scale * x[:, :, columns] + offset) for x in (patches, others))
+        joined = (_db((own + share * other) / (1.0 + share)) - offset) / scale
+        out[:, :, columns] = np.where(both, joined, patches[:, :, columns])
+    return np.clip(out, -1.0, 1.0)
 
 
 def shifted(patches: Array, rng: np.random.Generator) -> Array:
     """Patches as of a source a little smaller or larger: every spectrum moved by up to ``MAX_SHIFT_BANDS``."""
-    n = len(patches)
-    shift = rng.uniform(-MAX_SHIFT_BANDS, MAX_SHIFT_BANDS, n)
     out = patches.copy()
-    for columns, bands in ((MEL_NOW, shift), (MEL_SLOW, shift / 2.0)):
-        count = columns.stop - columns.start
-        at = np.clip(np.arange(count) - bands[:, None], 0.0, count - 1.0)
-        low = np.minimum(at.astype(np.int64), count - 2)
-        share = (at - low)[:, None].astype(np.float32)
-        view = patches[:, :, columns]
-        below = np.take_along_axis(view, low[:, None], axis=2)
-        above = np.take_along_axis(view, low[:, None] + 1, axis=2)
-        out[:, :, columns] = below + share * (above - below)
+    for patch, shift in zip(out, rng.uniform(-MAX_SHIFT_BANDS, MAX_SHIFT_BANDS, len(patches)), strict=True):
+        for columns, bands in ((MEL_NOW, shift), (MEL_SLOW, shift / 2.0)):
+            last = columns.stop - columns.start - 1
+            whole, share = divmod(-bands, 1.0)
+            below = np.arange(last + 1) + int(whole)
+            view = patch[:, columns]
+            low, high = (view.take(at.clip(0, last), axis=1) for at in (below, below + 1))
+            patch[:, columns] = low + np.float32(share) * (high - low)
     return out
 
 
@@ -79,16 +93,16 @@ def noisy(patches: Array, rng: np.random.Generator) -> Array:
     """Patches with their noise floor raised, sloping at random."""
     n = len(patches)
     floor_db = rng.uniform(*NOISE_DB, (n, 1)) + rng.uniform(-12.0, 12.0, (n, 1)) * (np.arange(N_BANDS) / N_BANDS - 0.5)
+    floor_db = floor_db.astype(np.float32)
     out = patches.copy()
     heard = _is_heard(patches)
     for columns, (scale, offset), floor in (
         (MEL_NOW, NOW_DB, floor_db),
         (MEL_SLOW, SLOW_DB, floor_db.reshape(n, -1, 2).mean(axis=2)),
     ):
-        power = 10.0 ** ((scale * patches[:, :, columns] + offset) / 10.0) + 10.0 ** (floor[:, None] / 10.0)
-        raised = (10.0 * np.log10(power) - offset) / scale
-        out[:, :, columns] = np.where(heard, raised, patches[:, :, columns])
-    return np.clip(out, -1.0, 1.0).astype(np.float32)
+        power = _power(scale * patches[:, :, columns] + offset) + _power(floor)[:, None]
+        out[:, :, columns] = np.where(heard, (_db(power) - offset) / scale, patches[:, :, columns])
+    return np.clip(out, -1.0, 1.0)
 
 
 def masked(patches: Array, rng: np.random.Generator) -> Array:
@@ -104,7 +118,7 @@ def masked(patches: Array, rng: np.random.Generator) -> Array:
     return out
 
 
-def stretched_ticks(end: int, rng: np.random.Generator, *, most: float = 0.15) -> NDArray[np.int64]:
+def stretched_ticks(end: int, rng: np.random.Generator, *, most: float = 0.2) -> NDArray[np.int64]:
     """Ticks of a patch that ends at ``end``, taken faster or slower; the last one stays."""
     factor = rng.uniform(1.0 - most, 1.0 + most)
     return np.maximum(np.rint(end - factor * np.arange(N_PATCH_TICKS - 1, -1, -1)).astype(np.int64), 0)
@@ -149,6 +163,14 @@ def transposed(row: dict[str, NDArray[Any]], semitones: int) -> dict[str, NDArra
             said = row["teacher"][:, first : first + 12]
             out["teacher"][:, first : first + 12] = np.roll(said, semitones, axis=1)
     return out
+
+
+def _power(level_db: Array) -> Array:
+    return np.exp(level_db * np.float32(math.log(10.0) / 10.0))
+
+
+def _db(power: Array) -> Array:
+    return np.log(power) * np.float32(10.0 / math.log(10.0))
 
 
 def _is_heard(patches: Array) -> NDArray[np.bool_]:

@@ -25,6 +25,8 @@ Batches = Callable[[int], Batch]
 CLIP = -1  # in place of a channel
 BUCKETS = (2, 4, 8, 16, 32, 48)
 ROLE_BALANCE = 0.5  # 0 draws roles as often as they occur, 1 all alike
+CLIP_SHARE = 0.5  # of the patches of a role that has both clips and channels of sessions
+ACCOMPANIED_SHARE = 0.25  # of the patches that hear another one
 SOUNDING_SHARE = 0.85  # of the patches that end while the channel itself sounds
 TEMPO_RANGE = (0.85, 1.18)
 
@@ -36,25 +38,32 @@ def seeded(seed: int, *words: object) -> np.random.Generator:
 
 def role_batches(sessions: Sessions, recipe: Recipe, stage: Stage, *, is_training: bool = True) -> Batches:
     """``patch (n, 64, 72)``, ``role``, ``weight`` (how far the patch holds the role's sound), ``activity``."""
-    places: dict[int, list[tuple[int, int]]] = {}
+    clips: dict[int, list[tuple[int, int]]] = {}
+    channels: dict[int, list[tuple[int, int]]] = {}
+    for number, clip in enumerate(sessions.clips):
+        if clip.active.any():
+            clips.setdefault(clip.role, []).append((number, CLIP))
     for number, head in enumerate(sessions.heads):
         for ch, role in enumerate(head.role):
             if head.active[:, ch].any():
-                places.setdefault(int(role), []).append((number, ch))
-    for number, clip in enumerate(sessions.clips):
-        if clip.active.any():
-            places.setdefault(clip.role, []).append((number, CLIP))
-    roles = np.array(sorted(places))
-    counts = np.array([len(places[r]) for r in roles], float)
+                channels.setdefault(int(role), []).append((number, ch))
+    roles = np.array(sorted(clips.keys() | channels.keys()))
+    places = {r: [kind[r] for kind in (clips, channels) if r in kind] for r in roles.tolist()}
+    counts = np.array([sum(map(len, places[r])) for r in roles.tolist()], float)
     prob = counts ** (1.0 - ROLE_BALANCE)
     prob /= prob.sum()
+
+    def place(role: int, rng: np.random.Generator) -> tuple[int, int]:
+        kinds = places[role]
+        kind = kinds[-1 if rng.random() >= CLIP_SHARE else 0]
+        return kind[int(rng.integers(len(kind)))]
 
     def batch(step: int) -> Batch:
         rng = seeded(recipe.seed, "role", is_training, step)
         patches = np.zeros((stage.batch, N_PATCH_TICKS, N_PATCH_COLUMNS), np.float32)
         role, weight, activity = np.zeros(stage.batch, np.int32), *np.zeros((2, stage.batch), np.float32)
         for i, r in enumerate(rng.choice(roles, stage.batch, p=prob)):
-            number, ch = places[int(r)][rng.integers(len(places[int(r)]))]
+            number, ch = place(int(r), rng)
             clip = sessions.clips[number] if ch == CLIP else None
             active = clip.active if clip else sessions.heads[number].active[:, ch]
             end = int(
@@ -66,6 +75,8 @@ def role_batches(sessions: Sessions, recipe: Recipe, stage: Stage, *, is_trainin
             role[i], activity[i] = r, active[end]
             weight[i] = np.clip(4.0 * active[ticks].mean(), 0.0, 1.0)
         if is_training:
+            accompanied = np.flatnonzero(rng.random(stage.batch) < ACCOMPANIED_SHARE)
+            patches[accompanied] = augment.accompanied(patches[accompanied], patches[accompanied - 1], rng)
             patches = _some(patches, augment.shifted, rng)
             patches = _some(patches, augment.coloured, rng)
             patches = _some(patches, augment.noisy, rng)

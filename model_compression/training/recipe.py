@@ -41,7 +41,10 @@ class Stage:
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """A recipe; ``stages`` has ``role.teacher``, ``role.student``, and so on for song and mix."""
+    """A recipe; ``stages`` has ``role.student``, ``song.teacher``, ``song.student``, and so on for mix.
+
+    There is a ``role.teacher`` only where the role student is to copy one.
+    """
 
     name: str
     text: str
@@ -70,7 +73,10 @@ def load_recipe(name_or_path: str) -> Recipe:
     try:
         training = table["training"]
         stages = {
-            f"{net}.{who}": _stage(table[net][who]) for net in ("role", "song", "mix") for who in ("teacher", "student")
+            f"{net}.{who}": _stage(table[net][who])
+            for net in ("role", "song", "mix")
+            for who in ("teacher", "student")
+            if (net, who) != ("role", "teacher") or "teacher" in table[net]
         }
         return Recipe(
             name=path.stem,

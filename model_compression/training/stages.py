@@ -2,9 +2,9 @@
 
 The role student comes first, since its evidence is an input of the song and mix students; the song student is next.
 Mix and
-song teachers see whole sessions, so their words are computed once and kept; the role teacher judges each augmented
-patch as
-it comes, which costs the same on two cores and copies what it would say of the very same sound.
+song teachers see whole sessions, so their words are computed once and kept; a role teacher, where the recipe has one,
+judges each augmented patch as it comes, which costs the same on two cores and copies what it would say of the very same
+sound.
 """
 
 from __future__ import annotations
@@ -36,11 +36,12 @@ from .weights import set_weights
 
 
 def train_teachers(run: Run) -> None:
-    """Train the three teachers on labels, and keep the words of those that see whole sessions."""
+    """Train the teachers on labels, and keep the words of those that see whole sessions."""
     settle(run.recipe.threads)
     stages, train, valid = run.recipe.stages, run.sessions("train"), run.sessions("valid")
     role, song, mix = _teachers(run)
-    _fit_role(run, "role.teacher", role, None)
+    if role is not None:
+        _fit_role(run, "role.teacher", role, None)
     stage = stages["song.teacher"]
     valid_batches = song_batches(valid, None, run.recipe, stage, is_training=False)
     fit(
@@ -78,12 +79,12 @@ def distil_students(run: Run, *, patch_teacher: Callable[[Any], Any] | None = No
     Parameters
     ----------
     patch_teacher
-        Something else than the run's role teacher to copy: from patches ``(n, 64, 72)`` to logits ``(n, 22)``.
+        What to copy in place of the run's role teacher: from patches ``(n, 64, 72)`` to logits ``(n, 22)``.
     """
     settle(run.recipe.threads)
     stages = run.recipe.stages
-    if patch_teacher is None:
-        teacher = _teachers(run)[0]
+    teacher = None if patch_teacher else _teachers(run)[0]
+    if teacher is not None:
         path = run.folder / "role.teacher" / "weights.npz"
         set_weights(teacher, read_arrays(path), source=str(path))
         patch_teacher = teacher
@@ -164,11 +165,12 @@ def tune_mix(run: Run, start: Students) -> Students:
     return tuned
 
 
-def _teachers(run: Run) -> tuple[RoleNet, SongNet, MixTeacher]:
+def _teachers(run: Run) -> tuple[RoleNet | None, SongNet, MixTeacher]:
     sizes, seed = run.recipe.stages, run.recipe.seed
+    role = sizes.get("role.teacher")
     try:
         return (
-            RoleNet(RoleSize(**sizes["role.teacher"].size), seeded(seed, "role", "teacher")),
+            RoleNet(RoleSize(**role.size), seeded(seed, "role", "teacher")) if role else None,
             SongNet(SongSize(**sizes["song.teacher"].size), seeded(seed, "song", "teacher")),
             MixTeacher(MixTeacherSize(**sizes["mix.teacher"].size), seeded(seed, "mix", "teacher")),
         )
