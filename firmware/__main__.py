@@ -8,14 +8,12 @@ from __future__ import annotations
 import argparse
 import errno
 import os
-import signal
 import sys
 from contextlib import suppress
-from types import FrameType
 
 from dsp_kernels.contract.generated.contract import CONTRACT_ID
 
-from . import check_command, devices_command, health_command, render_command, report_command, run_command
+from . import check_command, devices_command, health_command, interrupt, render_command, report_command, run_command
 from .errors import EvenhandError
 from .version import own_version
 
@@ -33,8 +31,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _run(argv: list[str] | None) -> int:
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _stop)
+    interrupt.hear()
     args = _parser().parse_args(argv)
     try:
         args.run(args)
@@ -88,10 +85,6 @@ def _parser() -> argparse.ArgumentParser:
         command.add_arguments(sub)
         sub.set_defaults(run=command.run)
     return parser
-
-
-def _stop(_number: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
 
 
 def _fail(message: str) -> int:

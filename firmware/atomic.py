@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 
 from .errors import EvenhandError
+from .interrupt import ENDING, heed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,13 +76,14 @@ class Outputs:
         return part
 
     def commit(self) -> None:
-        """Sync every staged file and give it its name."""
+        """Sync every staged file and give it its name, unless the command was asked to end before."""
         for staged in self._staged:
             try:
                 os.fsync(staged.fd)
             except OSError as error:
                 raise _refused(staged.target, error) from None
-        held = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
+        heed()
+        held = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
         try:
             self._rename_all()
         finally:

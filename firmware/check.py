@@ -14,6 +14,7 @@ from board_configs.board import Board
 
 from .check_bench import CheckBench, Counts
 from .check_verdicts import PASS, Clicks, Verdict, at_least, at_most, round_trip_verdict
+from .interrupt import heed
 from .segment import LiveStatus, percentile_us
 from .system.cyclictest import Cyclictest, CyclictestError, Wakes
 from .system.health import Health, read_health
@@ -77,6 +78,7 @@ def served_percent(counts: Counts) -> float:
 def _pass_time(bench: CheckBench, seconds: float, on_progress: Callable[[float], None]) -> None:
     began_s = time.monotonic()
     while (gone_s := time.monotonic() - began_s) < seconds:
+        heed()
         bench.step(min(LOOK_S, seconds - gone_s))
         on_progress(min(1.0, (time.monotonic() - began_s) / seconds))
 

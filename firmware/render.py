@@ -18,6 +18,7 @@ from .control.control import Control
 from .control.scenes import read_scene
 from .engine import RECORD, Engine
 from .inference.inline import inline_of
+from .interrupt import heed
 from .model_story import ModelStory
 from .observation import TICK_MS, Observation
 from .render_job import RenderJob, channel_file_name, refuse_outputs
@@ -134,6 +135,7 @@ class _Mix:
                 if self._collector:
                     self._collector.hear(block, strips, mixed)
                 self._tell_decisions()
+                heed()
                 on_progress(self._n_mixed / self._session.n_frames)
             mix_file.write(self._last_frames(engine)[n_to_skip:])
             self._control.finish()

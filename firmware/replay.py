@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from .control.mixer_state import MixerState
 from .control.responses import MixGain
 from .engine import RECORD, Engine
+from .interrupt import heed
 from .loudness_meter import LoudnessMeter
 from .observation import TICK_MS, ChannelSetup, Loudness
 from .parameter_track import read_track
@@ -77,6 +78,7 @@ class Replay:
                     continue
                 strips = self._mix(piece) if piece.is_sound else self._let_pass(piece)
                 self._collector.hear(piece.inputs, strips, piece.mix)
+                heed()
                 on_progress((piece.position_frames + len(piece.mix)) / self._recording.n_frames)
 
     @property

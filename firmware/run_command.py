@@ -16,6 +16,7 @@ from rich.live import Live
 
 from dsp_kernels.contract.generated.contract import STYLES
 
+from . import interrupt
 from .errors import EvenhandError
 from .inference.choice import DEFAULT_MODEL, MODEL_HELP
 from .render_command import between
@@ -97,8 +98,8 @@ def run(args: argparse.Namespace) -> None:
     is_plain = not args.json and not Console(stderr=True).is_terminal  # a view shows them itself
     with LiveRun(job, _print_line if is_plain else _keep_quiet) as box:
         # Ctrl-C is the way to end a box that runs until told to stop.
-        with _view(is_quiet=args.json) as on_look, suppress(KeyboardInterrupt):
-            box.run(on_look, lambda: False)
+        with _view(is_quiet=args.json) as on_look, interrupt.ended_by_hand():
+            box.run(on_look, interrupt.is_asked)
         record = box.finish()
     pages = [
         report_after_run(folder, record=record, setup=box.setup, target_lufs=args.target_lufs, is_quiet=args.json)

@@ -6,15 +6,14 @@ import argparse
 import dataclasses
 import json
 import os
-import signal
 import sys
 import tomllib
 from pathlib import Path
-from types import FrameType
 
 from board_configs.board import BoardError, load_board
 from dsp_kernels.build_ffi import ROOT, BuildError
 from firmware.errors import EvenhandError
+from firmware.interrupt import hear
 
 from . import wheels
 from .build import Job, build
@@ -39,7 +38,7 @@ CACHE = ROOT / "out/image-cache"
 
 def main(argv: list[str] | None = None) -> int:
     """Do one job; return 0 for done, 1 for refused or failed. Wrong usage leaves with 2 (argparse)."""
-    signal.signal(signal.SIGTERM, _stop)
+    hear()
     options = _parser().parse_args(argv)
     try:
         options.run(options)
@@ -189,10 +188,6 @@ def _say(what: str, done: float) -> None:
 
 def _quiet(_what: str, _done: float) -> None:
     pass
-
-
-def _stop(_number: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
 
 
 def _fail(message: str) -> int:

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from firmware.errors import EvenhandError
+from firmware.interrupt import heed
 
 # Program and the Debian package that has it.
 PACKAGE_OF = {
@@ -53,7 +54,10 @@ def call(
     ------
     EvenhandError
         With its last words, when it fails.
+    KeyboardInterrupt
+        Where we were asked to end before.
     """
+    heed()
     words = [str(word) for word in command]
     environment = {**os.environ, "PATH": PLACES, "LC_ALL": "C.UTF-8", "TZ": "UTC", **(env or {})}
     try:

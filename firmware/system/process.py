@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 from firmware.errors import EvenhandError
+from firmware.interrupt import ENDING
 
 from .parent import end_with_parent
 
@@ -52,7 +53,7 @@ def deaf() -> Iterator[None]:
         yield
         return
     before = {
-        number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        number: signal.signal(number, signal.SIG_IGN) for number in ENDING
     }
     try:
         yield
