@@ -39,6 +39,7 @@ AUDIO_THREAD = Path(__file__).resolve().parents[1] / "rt" / "live" / "audio_thre
 MIB = 1 << 20
 PYTHON_OF_THE_UNITS = "/opt/evenhand/.venv/bin/python"
 
+needs_systemctl = pytest.mark.skipif(shutil.which("systemctl") is None, reason="systemctl is not installed")
 needs_systemd_analyze = pytest.mark.skipif(not has_systemd_analyze(), reason="systemd-analyze is not installed")
 
 
@@ -56,7 +57,7 @@ def test_systemd_finds_nothing_to_say_about_a_unit(tmp_path: Path) -> None:
     python.symlink_to("/bin/true")
     for folder in ("usr/bin", "bin", "sbin"):
         (tmp_path / folder).mkdir(parents=True, exist_ok=True)
-    for tool in ("usr/bin/sleep", "usr/bin/systemctl", "bin/true", "sbin/modprobe"):
+    for tool in ("usr/bin/sleep", "usr/bin/systemctl", "usr/bin/test", "bin/true", "sbin/modprobe"):
         (tmp_path / tool).touch(0o755)
     system = tmp_path / "etc/systemd/system"
     shutil.copytree(UNITS, system)
@@ -109,7 +110,8 @@ def test_what_box_env_suggests_is_accepted_too() -> None:
 
 
 def test_box_env_sets_every_variable_that_a_unit_uses_and_no_other() -> None:
-    used = {name for u in SERVICES + BESIDES for name in re.findall(r"\$\{?(EVENHAND_\w+)", unit(u).one("ExecStart"))}
+    lines = [line for u in SERVICES + BESIDES for key in ("ExecCondition", "ExecStart") for line in unit(u).all(key)]
+    used = {name for line in lines for name in re.findall(r"\$\{?(EVENHAND_\w+)", line)}
     assert used == set(environment_file(UNITS / "box.env"))
 
 
@@ -156,16 +158,35 @@ def parser(module: str) -> argparse.ArgumentParser:
 # ------------------------------------------------------------------------------------------------- who depends on whom
 
 
-@pytest.mark.skipif(shutil.which("systemctl") is None, reason="systemctl is not installed")
+@needs_systemctl
+@pytest.mark.parametrize(
+    "name", ["evenhand.target", "evenhand-agent.service", "evenhand-restart.path", "evenhand-seed.service"]
+)
+def test_what_a_start_brings_up_can_be_enabled(tmp_path: Path, name: str) -> None:
+    assert enabled(tmp_path, name, file=name) == [f"multi-user.target.wants/{name}"]
+
+
+def test_the_target_brings_up_the_mixer_and_what_box_env_switches_on() -> None:
+    wanted = UnitFile(UNITS / "evenhand.target").words("Wants")
+    assert wanted == {f"evenhand-{name}.service" for name in ("engine", "control", "recorder", "preamps")}
+    for name in ("recorder", "preamps"):
+        assert unit(name).one("ExecCondition") == f"/usr/bin/test ${{EVENHAND_{name.upper()}}} = on"
+        assert environment_file(UNITS / "box.env")[f"EVENHAND_{name.upper()}"] == "off"
+
+
+@needs_systemctl
 def test_a_cable_that_is_enabled_is_served_when_its_port_comes_and_no_start_waits_for_it(tmp_path: Path) -> None:
-    system = tmp_path / "etc/systemd/system"
+    links = enabled(tmp_path, "evenhand-serial@ttyGS0", file="evenhand-serial@.service")
+    assert links == ["dev-ttyGS0.device.wants/evenhand-serial@ttyGS0.service"]
+
+
+def enabled(root: Path, name: str, *, file: str) -> list[str]:
+    """Enable a unit of a file, and return the links that it makes."""
+    system = root / "etc/systemd/system"
     system.mkdir(parents=True)
-    shutil.copy(UNITS / "evenhand-serial@.service", system)
-    subprocess.run(
-        ["systemctl", f"--root={tmp_path}", "enable", "evenhand-serial@ttyGS0"], check=True, capture_output=True
-    )
-    enabled = [str(path.relative_to(system)) for path in system.rglob("*") if path.is_symlink()]
-    assert enabled == ["dev-ttyGS0.device.wants/evenhand-serial@ttyGS0.service"]
+    shutil.copy(UNITS / file, system)
+    subprocess.run(["systemctl", f"--root={root}", "enable", name], check=True, capture_output=True)
+    return [str(path.relative_to(system)) for path in system.rglob("*") if path.is_symlink()]
 
 
 def test_the_engine_depends_on_nothing_that_decides_or_records() -> None:

@@ -161,12 +161,16 @@ def test_an_engine_that_dies_again_and_again_pauses_and_never_gives_up(mixer: Bo
 # ---------------------------------------------------------------------------------------------------- start and stop
 
 
-def test_a_recorder_joins_records_and_leaves_without_anyone_noticing(mixer: Box) -> None:
+def test_a_recorder_that_is_switched_on_joins_records_and_leaves_without_anyone_noticing(mixer: Box) -> None:
     engine, control = mixer.main_pid(ENGINE), mixer.main_pid(CONTROL)
     mixer.run("systemctl", "start", RECORDER)
+    assert mixer.show(RECORDER, "ActiveState", "Result") == {"ActiveState": "inactive", "Result": "exec-condition"}
+    mixer.run("sed", "--in-place", "s/^EVENHAND_RECORDER=off/EVENHAND_RECORDER=on/", "/etc/evenhand/box.env")
+    mixer.run("systemctl", "start", "evenhand.target")
     recordings = mixer.inside("/var/lib/evenhand/recordings")
     mixer.wait_for(lambda: any(p.stat().st_size > 100_000 for p in recordings.rglob("*.wav")), "nothing is recorded")
     mixer.run("systemctl", "stop", RECORDER)
+    mixer.run("sed", "--in-place", "s/^EVENHAND_RECORDER=on/EVENHAND_RECORDER=off/", "/etc/evenhand/box.env")
     assert mixer.show(RECORDER, "Result")["Result"] == "success"
     assert (mixer.main_pid(ENGINE), mixer.main_pid(CONTROL)) == (engine, control)
 

@@ -63,7 +63,7 @@ class Box(SystemdRig):
 
     def start(self) -> None:
         """Have engine and control running, whatever a test before left behind."""
-        for unit in (ENGINE, CONTROL):
+        for unit in (ENGINE, CONTROL, RECORDER):
             self.run("systemctl", "reset-failed", unit, check=False)
         self.run("systemctl", "start", "evenhand.target")
         self.wait_for(lambda: self.is_active(ENGINE) and self.is_active(CONTROL), "the mixer does not start")
@@ -122,5 +122,6 @@ def probe_unit(name: str) -> str:
     """Return the unit of a process with its sandbox as it is, and the probe in place of the process."""
     command = "ExecStart=/opt/evenhand/.venv/bin/python /opt/evenhand/firmware/tests/sandbox_probe.py"
     text = re.sub(r"\\\n", " ", (UNITS / f"evenhand-{name}.service").read_text())
-    text = re.sub(r"(?m)^(Type|Restart\w*|WatchdogSec|NotifyAccess|OnFailure|PartOf|Requires)=.*\n", "", text)
+    gone = r"(?m)^(Type|ExecCondition|Restart\w*|WatchdogSec|NotifyAccess|OnFailure|PartOf|Requires)=.*\n"
+    text = re.sub(gone, "", text)
     return re.sub(r"(?m)^ExecStart=.*$", f"Type=oneshot\n{command}", text)
