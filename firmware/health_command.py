@@ -14,7 +14,7 @@ from .say import say
 from .system.boot_selection import BootSelection
 
 NAME = "health"
-SUMMARY = "test engine, periods, control and model of the running box"
+SUMMARY = "test engine, periods, control, update agent and model of the running box"
 EXAMPLE = """\
 example:
   On a box, beside the sound, which is not disturbed:
@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seconds", metavar="N", type=between(1.0, 3600.0), default=SECONDS,
                         help="how long the periods are watched (60)")  # fmt: skip
     parser.add_argument("--start", metavar="N", type=between(1.0, 3600.0), default=START_S,
-                        help="how many seconds engine and control may take to start (180)")  # fmt: skip
+                        help="how many seconds engine and control may take to start, and the agent (180)")  # fmt: skip
     parser.add_argument("--segment", type=Path, default=SEGMENT, metavar="FILE", help="shared memory of the engine")
     parser.add_argument("--commit", action="store_true",
                         help="keep the update that is being tried, or restart into the system before it")  # fmt: skip
@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> None:
     selection = BootSelection()
     is_trial = args.commit and selection.is_trial
     findings = []
-    for finding in self_test(board, args.segment, seconds=args.seconds, start_s=args.start):
+    for finding in self_test(board, args.segment, seconds=args.seconds, start_s=args.start, needs_agent=args.commit):
         findings.append(finding)
         if not args.json:
             say(f"{'good' if finding.is_good else 'BAD ':4}  {finding.item}: {finding.words}")

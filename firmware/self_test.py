@@ -1,10 +1,12 @@
-"""Whether a box that has just started can be trusted with a show: engine, periods, control and model, in this order.
+"""Whether a box that has just started can be trusted with a show: engine, periods, control, agent, model, in turn.
 
-What an update must pass before it stays. It looks from outside, as a viewer of the segment: sound is not disturbed.
+What an update must pass before it stays. It looks from outside, as a viewer of the segment: sound is not disturbed. A
+box whose update agent does not run could never be updated again: such a release does not stay either.
 """
 
 from __future__ import annotations
 
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -21,6 +23,9 @@ from .segment import LiveStatus, Segment, SegmentAbsentError
 LOOK_S = 0.25
 FRESH_NS = 2_000_000_000  # a beat of engine or control is no older
 MODEL_CHANNELS = 8
+AGENT = "evenhand-agent.service"
+MAX_STEADY_S = 60.0
+ASK_S, ANSWER_S = 1.0, 20.0  # between questions to systemd; for its answer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,8 +38,9 @@ class Finding:
 
 
 def self_test(
-    board: Board, segment: Path, *, seconds: float, start_s: float, sleep: Callable[[float], None] = time.sleep
-) -> Iterator[Finding]:
+    board: Board, segment: Path, *, seconds: float, start_s: float, needs_agent: bool,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Iterator[Finding]:  # fmt: skip
     """Yield what was found, as it is found; it ends with the first thing that is not good.
 
     Parameters
@@ -42,10 +48,13 @@ def self_test(
     seconds
         How long the periods are watched.
     start_s
-        How long engine and control may take until they run.
+        How long engine and control, and then the agent, may take until they run.
+    needs_agent
+        Whether a machine that does not start an update agent is not good; else none is looked for there.
     """
     for look in (
         lambda: _engine(board, segment, seconds, start_s, sleep),
+        lambda: agent(seconds=seconds, start_s=start_s, is_needed=needs_agent, sleep=sleep),
         lambda: _model(SHIPPED),
     ):
         for finding in look():
@@ -114,6 +123,54 @@ def _periods(board: Board, segment: Segment, seconds: float, sleep: Callable[[fl
     is_answering = silent_s <= seconds / 4 and after.control_pid == before.control_pid
     words = "answers" if is_answering else f"was silent for {silent_s:.0f} s, or died"
     yield Finding(item="control", is_good=is_answering, words=words)
+
+
+def agent(
+    *, seconds: float, start_s: float, is_needed: bool, sleep: Callable[[float], None] = time.sleep
+) -> Iterator[Finding]:
+    """Yield whether systemd has had the update agent ready, and its watchdog fed, for ``seconds``, of 60 at most.
+
+    Parameters
+    ----------
+    start_s
+        How much longer than that it may take.
+    is_needed
+        Whether it is not good where it does not start with this machine; else nothing is yielded there.
+    """
+    steady_s = min(seconds, MAX_STEADY_S)
+    until_s = time.monotonic() + steady_s + start_s
+    while True:
+        told = _unit(AGENT)
+        if not told.get("WantedBy") and not is_needed:
+            return
+        ready_s = time.monotonic() - int(told.get("ActiveEnterTimestampMonotonic", 0)) / 1e6
+        if told.get("ActiveState") == "active" and told["WantedBy"] and ready_s >= steady_s:
+            yield Finding(item="agent", is_good=True, words=f"has been ready for {ready_s:.0f} s")
+            return
+        if time.monotonic() > until_s:
+            yield Finding(item="agent", is_good=False, words=_why_not_ready(told))
+            return
+        sleep(ASK_S)
+
+
+def _why_not_ready(told: dict[str, str]) -> str:
+    if not told:
+        return "is nothing that systemd tells of"
+    if not told["WantedBy"]:
+        return "does not start with this machine: nobody could update it"
+    return f"is {told['ActiveState']}, and systemd has started it again {told['NRestarts']} times"
+
+
+def _unit(name: str) -> dict[str, str]:
+    """Return what systemd knows of a service; nothing where there is no systemd, or it does not answer."""
+    properties = ("WantedBy", "ActiveState", "ActiveEnterTimestampMonotonic", "NRestarts")
+    command = ["systemctl", "show", *(f"--property={what}" for what in properties), name]
+    try:
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=ANSWER_S)
+    except (OSError, subprocess.TimeoutExpired):
+        return {}
+    told = dict(line.split("=", 1) for line in done.stdout.splitlines() if "=" in line)
+    return told if set(properties) <= set(told) else {}
 
 
 def _model(path: Path) -> Iterator[Finding]:

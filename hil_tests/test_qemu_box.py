@@ -24,7 +24,7 @@ from host_tools.errors import RefusedError
 from host_tools.keys import KeyFolder
 from host_tools.sending import send_bundle
 
-from .bench import MORE_BYTES, NAME, Bench
+from .bench import MORE_BYTES, NAME, SETTINGS_FILE, START_S, Bench
 from .drivers.boot_rom import RomError
 from .laptop import Job
 from .partitions import extents
@@ -83,6 +83,16 @@ def test_box_starts_mixes_and_finds_itself_good(bench: Bench) -> None:
     bench.note("systemd: " + box.run("systemd-analyze | head -1", PATIENCE_S).strip())
     checkup = bench.laptop.run(box, "doctor")
     assert "engine" in checkup.said, checkup.said
+
+
+def test_recorder_that_the_owner_switches_on_records_onto_the_data_partition(bench: Bench) -> None:
+    bench.ready()
+    recorded = "find /data/evenhand/recordings -name inputs.wav -size +100k"
+    assert bench.box.run(f"systemctl start evenhand-recorder; sleep 3; {recorded}", START_S).strip() == ""
+    switch_on = f"cp {SETTINGS_FILE} /run/settings; echo EVENHAND_RECORDER=on >>{SETTINGS_FILE}"
+    said = bench.box.run(f"{switch_on}; systemctl start evenhand.target; sleep 5; {recorded}", START_S)
+    bench.box.run(f"systemctl stop evenhand-recorder; cat /run/settings >{SETTINGS_FILE}", START_S)
+    assert said.strip().endswith("inputs.wav"), said
 
 
 # ------------------------------------------------------------------------------------------------------ refusals
@@ -181,6 +191,16 @@ def with_a_dead_engine(releases: Releases) -> Path:
     return releases.whole("0.8.3", dead, is_slim=True)
 
 
+def with_a_dead_agent(releases: Releases) -> Path:
+    """Nobody could ever update such a box again."""
+    dead: dict[str, bytes | None] = {
+        f"{APP}/update/agent.py": b"raise SystemExit(1)\n",
+        f"{APP}/update/__pycache__/agent.cpython-311.pyc": None,
+        HEALTH: releases.file_of_root(HEALTH).replace(b"health --commit", b"health --commit --start 30"),
+    }
+    return releases.whole("0.8.5", dead, is_slim=True)
+
+
 def with_a_broken_model(releases: Releases) -> Path:
     model = bytearray(releases.file_of_root(MODEL))
     model[len(model) // 2] ^= 0x10
@@ -188,7 +208,9 @@ def with_a_broken_model(releases: Releases) -> Path:
 
 
 @pytest.mark.parametrize(
-    "make", [without_first_root, without_root, with_a_dead_engine, with_a_broken_model], ids=lambda make: make.__name__
+    "make",
+    [without_first_root, without_root, with_a_dead_engine, with_a_dead_agent, with_a_broken_model],
+    ids=lambda make: make.__name__,
 )
 def test_release_that_is_not_well_is_left_without_a_hand_and_settings_are_intact(
     bench: Bench, make: Callable[[Releases], Path]

@@ -52,9 +52,7 @@ def deaf() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():  # which never hears one
         yield
         return
-    before = {
-        number: signal.signal(number, signal.SIG_IGN) for number in ENDING
-    }
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in ENDING}
     try:
         yield
     finally:
