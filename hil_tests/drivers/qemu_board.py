@@ -14,8 +14,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -30,7 +30,7 @@ from host_tools.seeding import MARK, Seed
 from .boot_rom import RomError, partition_offset_bytes
 from .built_image import built_image
 from .loop_link import LoopLink
-from .qemu_box import CLOCK_WITHOUT_REST, PROMPT, BoxError, Moment, QemuBox
+from .qemu_box import CLOCK, CLOCK_WITHOUT_REST, PROMPT, BoxError, Moment, QemuBox
 from .systemd_box import SystemdBox
 from .systemd_shell import PLAIN_LINE
 
@@ -186,7 +186,10 @@ class QemuBoard(SystemdBox):
     def evenhand(self, *arguments: str, timeout_s: float = COMMAND_S) -> str:
         """Run the laptop's command, paired when it is first needed, while the box goes on through its resets."""
         self._pair()
-        self._is_touched |= arguments[0] in CHANGING
+        if arguments[0] in CHANGING:
+            self._is_touched = True
+            self._guarded(self._box.rest_when_idle)
+            self._start_of_shell = len(self._box.starts)
         return self._on_laptop(*arguments, timeout_s=timeout_s * SLOWER)
 
     @cached_property
@@ -226,7 +229,6 @@ class QemuBoard(SystemdBox):
         self._moment = None
         self._is_touched = self._is_paired = False
         self._start_of_shell = 0  # how many starts it had when its shell was there
-        self._start_awake = 0  # and when it was kept awake
 
     def _wait_for_shell(self, timeout_s: float) -> None:
         if self._start_of_shell != len(self._box.starts):
@@ -234,20 +236,15 @@ class QemuBoard(SystemdBox):
             self.run(PLAIN_LINE)
             self._start_of_shell = len(self._box.starts)
 
-    def _stay_awake(self) -> None:
-        """Let this start of the box never idle, once it has a shell: time leaps while it does, and its patience."""
-        start = len(self._box.starts)
-        has_shell = start == self._start_of_shell or PROMPT in self._box.said_since_start
-        if start != self._start_awake and has_shell:
-            with suppress(OSError):  # it resets just now
-                self._box.type(f"{AWAKE}\n")
-            self._start_awake = start
-
-    def _rest_again(self) -> None:
-        if self._start_awake == len(self._box.starts) and self.has_power:
-            self._wait_for_shell(START_S)
-            self.run(REST)
-        self._start_awake = 0
+    @contextmanager
+    def _awake(self) -> Iterator[None]:
+        """Let the box never idle, where time would leap while it does, and the patience of both ends with it."""
+        if self._box.clock == CLOCK:
+            yield
+            return
+        self.run(AWAKE)
+        yield
+        self.run(REST)
 
     def _pair(self) -> None:
         if not self._is_paired:
@@ -258,7 +255,8 @@ class QemuBoard(SystemdBox):
         """Run a command while the box goes on; one that only asks, again where it did not wait for the answer."""
         until_s = time.monotonic() + timeout_s
         while True:
-            status, said, complaint = self._tried_on_laptop(*words, timeout_s=until_s - time.monotonic())
+            with self._awake():
+                status, said, complaint = self._tried_on_laptop(*words, timeout_s=until_s - time.monotonic())
             if status == 0:
                 return said
             if status is None or words[0] not in ASKING or not GAVE_UP.search(complaint):
@@ -273,17 +271,11 @@ class QemuBoard(SystemdBox):
                 [sys.executable, "-m", "host_tools", *words], cwd=ROOT, env=environment, stdin=subprocess.DEVNULL,
                 stdout=out, stderr=err,
             )  # fmt: skip
-
-            def has_ended() -> bool:
-                self._stay_awake()
-                return process.poll() is not None
-
             try:
-                is_over = self._guarded(lambda: self._box.go_on(has_ended, timeout_s))
+                is_over = self._guarded(lambda: self._box.go_on(lambda: process.poll() is not None, timeout_s))
             finally:
                 process.kill()
                 process.wait()
-            self._rest_again()
             out.seek(0), err.seek(0)
             return process.returncode if is_over else None, out.read(), err.read().strip()
 

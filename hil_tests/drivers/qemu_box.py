@@ -47,6 +47,7 @@ class Moment:
 
     folder: Path
     start: Start
+    clock: Sequence[str]
 
 
 class QemuBox:
@@ -71,7 +72,7 @@ class QemuBox:
         clock: Sequence[str] = CLOCK,
     ) -> None:  # fmt: skip
         self.disk, self._work, self._ports, self._cable = disk, work, tuple(ports), cable
-        self._clock = tuple(clock)
+        self.clock = clock
         self._nvram = work / "nvram"
         self.log = work / "line.log"  # all that came over the serial line, as it comes, and where each start begins
         self._nvram.write_bytes(bytes(NVRAM_BYTES))
@@ -230,7 +231,7 @@ class QemuBox:
             self._monitor.ask("cont")
         except MonitorError as error:
             raise BoxError(f"the emulator cannot be saved: {error}") from None
-        return Moment(folder=folder, start=self.starts[-1])
+        return Moment(folder=folder, start=self.starts[-1], clock=self.clock)
 
     def restore(self, moment: Moment) -> None:
         """Go on from a moment that was saved. Connections from then are gone, those of the box do not know.
@@ -243,7 +244,35 @@ class QemuBox:
         self._stop()
         _copy(moment.folder / "disk", self.disk)
         _copy(moment.folder / "nvram", self._nvram)
-        self._begin(moment.start, "-incoming", f"exec:cat '{moment.folder / 'machine'}'")
+        self.clock = moment.clock
+        self._go_on_from(moment.start, moment.folder / "machine")
+
+    def rest_when_idle(self) -> None:
+        """Go on by ``CLOCK`` from this very moment, and from the next start on. Connections from before are gone.
+
+        Raises
+        ------
+        BoxError
+            When the emulator does not.
+        """
+        if self.clock == CLOCK:
+            return
+        self.clock = CLOCK
+        if not self.is_on:
+            return
+        assert self._monitor is not None
+        with tempfile.TemporaryDirectory(dir=self._work) as name:
+            machine = Path(name, "machine")
+            try:
+                self._monitor.ask("stop")
+                self._monitor.save(machine)
+            except MonitorError as error:
+                raise BoxError(f"the emulator cannot be saved: {error}") from None
+            self._stop()
+            self._go_on_from(self.starts[-1], machine)
+
+    def _go_on_from(self, chosen: Start, machine: Path) -> None:
+        self._begin(chosen, "-incoming", f"exec:cat '{machine}'")
         assert self._monitor is not None
         try:
             self._monitor.go_on_from_saved()
@@ -289,7 +318,7 @@ class QemuBox:
         tree = self._device_tree(chosen)
         forwarded = "".join(f",hostfwd=tcp:127.0.0.1:{here}-:{there}" for here, there in self._ports)
         return [
-            "qemu-system-aarch64", *MACHINE, *self._clock, "-nodefaults", "-display", "none", "-no-reboot",
+            "qemu-system-aarch64", *MACHINE, *self.clock, "-nodefaults", "-display", "none", "-no-reboot",
             "-dtb", str(tree), "-kernel", str(chosen.kernel), "-initrd", str(chosen.first_root), "-append",
             chosen.command_line, "-drive", f"if=none,id=card,file={self.disk},{DISK}",
             "-device", "virtio-blk-pci,drive=card",

@@ -5,24 +5,24 @@ from __future__ import annotations
 import shutil
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from hil_tests.drivers.monitor import Monitor, MonitorError
+from hil_tests.drivers.qemu_box import CLOCK, CLOCK_WITHOUT_REST
 
 pytestmark = pytest.mark.skipif(shutil.which("qemu-system-aarch64") is None, reason="no emulator is installed")
-MACHINE = ("-M", "virt", "-cpu", "cortex-a72", "-m", "16", "-accel", "tcg", "-icount", "shift=0,sleep=off",
-           "-nodefaults", "-display", "none")  # fmt: skip
+MACHINE = ("-M", "virt", "-cpu", "cortex-a72", "-m", "16", "-nodefaults", "-display", "none")
 
 
-def machine(*words: str) -> tuple[subprocess.Popen[bytes], Monitor]:
+def machine(*words: str, clock: Sequence[str] = CLOCK_WITHOUT_REST) -> tuple[subprocess.Popen[bytes], Monitor]:
     """Return an emulated machine without a program."""
     ours, theirs = socket.socketpair()
     with theirs:
         process = subprocess.Popen(
-            ["qemu-system-aarch64", *MACHINE, "-chardev", f"socket,id=monitor,fd={theirs.fileno()}", "-mon",
+            ["qemu-system-aarch64", *MACHINE, *clock, "-chardev", f"socket,id=monitor,fd={theirs.fileno()}", "-mon",
              "chardev=monitor,mode=control", *words],
             pass_fds=(theirs.fileno(),), stdin=subprocess.DEVNULL, stderr=subprocess.PIPE,
         )  # fmt: skip
@@ -56,12 +56,13 @@ def test_refusal_and_death_are_said(monitor: Monitor, tmp_path: Path) -> None:
         monitor.ask("query-status")
 
 
-def test_saved_machine_goes_on_in_another_emulator(monitor: Monitor, tmp_path: Path) -> None:
+@pytest.mark.parametrize("clock", [CLOCK_WITHOUT_REST, CLOCK], ids=["by the same clock", "by one that rests"])
+def test_saved_machine_goes_on_in_another_emulator(monitor: Monitor, tmp_path: Path, clock: Sequence[str]) -> None:
     saved = tmp_path / "machine"
     monitor.ask("cont")
     monitor.ask("stop")
     monitor.save(saved)
-    process, other = machine("-incoming", f"exec:cat '{saved}'")
+    process, other = machine("-incoming", f"exec:cat '{saved}'", clock=clock)
     try:
         other.go_on_from_saved()
         assert other.ask("query-status")["running"]
