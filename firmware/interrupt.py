@@ -18,8 +18,7 @@ _is_asked = False
 
 def hear() -> None:
     """Have them raise KeyboardInterrupt, but those that whoever started us has ignored (``nohup``, ``&``)."""
-    global _is_asked
-    _is_asked = False
+    forget()
     for number in ENDING:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _hear)
@@ -28,6 +27,12 @@ def hear() -> None:
 def is_asked() -> bool:
     """Whether the command was asked to end, and has not yet."""
     return _is_asked
+
+
+def forget() -> None:
+    """Go on: what was asked to end has ended."""
+    global _is_asked
+    _is_asked = False
 
 
 def heed() -> None:
@@ -44,13 +49,12 @@ def heed() -> None:
 @contextmanager
 def ended_by_hand() -> Iterator[None]:
     """Go on where a person ends the block by Ctrl-C; what comes after may be ended so again."""
-    global _is_asked
     try:
         yield
     except KeyboardInterrupt:
         pass
     finally:
-        _is_asked = False
+        forget()
 
 
 def _hear(_number: int, _frame: FrameType | None) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import EvenhandError
+from .interrupt import forget
 from .mixer_setup import MixerSetup
 from .render_command import progress_bar
 from .say import say
@@ -51,6 +52,7 @@ def report_after_run(
     except EvenhandError as error:
         print(f"note: no report: {error}", file=sys.stderr)
     except KeyboardInterrupt:
+        forget()
         print(f"note: no report; `evenhand-box report {folder}` makes it when there is time", file=sys.stderr)
     return None
 

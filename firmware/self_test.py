@@ -25,6 +25,7 @@ FRESH_NS = 2_000_000_000  # a beat of engine or control is no older
 MODEL_CHANNELS = 8
 AGENT = "evenhand-agent.service"
 MAX_STEADY_S = 60.0
+FED_S = 10.0  # an agent feeds its watchdog twice a second
 ASK_S, ANSWER_S = 1.0, 20.0  # between questions to systemd; for its answer
 
 
@@ -143,27 +144,34 @@ def agent(
         told = _unit(AGENT)
         if not told.get("WantedBy") and not is_needed:
             return
-        ready_s = time.monotonic() - int(told.get("ActiveEnterTimestampMonotonic", 0)) / 1e6
-        if told.get("ActiveState") == "active" and told["WantedBy"] and ready_s >= steady_s:
+        ready_s, fed_s = _ago_s(told, "ActiveEnter"), _ago_s(told, "Watchdog")
+        is_ready = told.get("ActiveState") == "active" and fed_s <= FED_S
+        if is_ready and told["WantedBy"] and ready_s >= steady_s:
             yield Finding(item="agent", is_good=True, words=f"has been ready for {ready_s:.0f} s")
             return
         if time.monotonic() > until_s:
-            yield Finding(item="agent", is_good=False, words=_why_not_ready(told))
+            yield Finding(item="agent", is_good=False, words=_why_not_ready(told, fed_s))
             return
         sleep(ASK_S)
 
 
-def _why_not_ready(told: dict[str, str]) -> str:
+def _ago_s(told: dict[str, str], what: str) -> float:
+    return time.monotonic() - int(told.get(f"{what}TimestampMonotonic", 0)) / 1e6
+
+
+def _why_not_ready(told: dict[str, str], fed_s: float) -> str:
     if not told:
         return "is nothing that systemd tells of"
     if not told["WantedBy"]:
         return "does not start with this machine: nobody could update it"
+    if told["ActiveState"] == "active" and fed_s > FED_S:
+        return f"hangs: its watchdog was fed {fed_s:.0f} s ago"
     return f"is {told['ActiveState']}, and systemd has started it again {told['NRestarts']} times"
 
 
 def _unit(name: str) -> dict[str, str]:
     """Return what systemd knows of a service; nothing where there is no systemd, or it does not answer."""
-    properties = ("WantedBy", "ActiveState", "ActiveEnterTimestampMonotonic", "NRestarts")
+    properties = ("WantedBy", "ActiveState", "ActiveEnterTimestampMonotonic", "WatchdogTimestampMonotonic", "NRestarts")
     command = ["systemctl", "show", *(f"--property={what}" for what in properties), name]
     try:
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=ANSWER_S)

@@ -25,7 +25,7 @@ BoxNames = Annotated[
 BoxName = Annotated[str | None, typer.Argument(metavar="[BOX]", help="Name, id or address (the only paired one).")]
 All = Annotated[bool, typer.Option("--all", help="Every paired box.")]
 EvenIfSounding = Annotated[bool, typer.Option("--even-if-sounding", help="Even while a show is on.")]
-BACK_S = 600.0  # a restart, the health check of 60 s, and a second restart when it was not well
+BACK_S = 900.0  # what a box gives itself to find a system well, before it goes back to the one before
 Patience = Annotated[
     float, typer.Option("--patience", metavar="SECONDS", min=1.0, help="How long a box may take to be back and well.")
 ]

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
@@ -17,6 +18,8 @@ import soundfile
 from firmware import interrupt
 from firmware.atomic import Outputs
 from firmware.image.tools import call
+from firmware.mixer_setup import MixerSetup
+from firmware.report_command import report_after_run
 from firmware.tests.box_command import children_of, finished, start_box
 from firmware.tests.live_rig import wait_for
 
@@ -111,6 +114,23 @@ def test_what_is_ended_by_hand_leaves_no_note_for_what_comes_after(tmp_path: Pat
         outputs.stage(tmp_path / "report.html").write_text("whole")
         outputs.commit()
     assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
+
+
+class Pressed:
+    """A folder at whose first use somebody presses Ctrl-C."""
+
+    def __truediv__(self, _: str) -> Path:
+        signal.raise_signal(signal.SIGINT)
+        raise AssertionError("nobody heard it")
+
+
+@pytest.mark.usefixtures("listening")
+def test_a_ctrl_c_in_one_report_of_a_run_leaves_the_next_one_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    folder = cast("Path", Pressed())
+    nothing = MixerSetup(sample_rate_hz=48000, n_card_inputs=0, n_card_outputs=2, strips=())
+    assert report_after_run(folder, record={}, setup=nothing, target_lufs=-16.0, is_quiet=True) is None
+    assert capsys.readouterr().err.startswith("note: no report; `evenhand-box report")
+    assert not interrupt.is_asked()
 
 
 def test_who_is_started_with_a_signal_ignored_ignores_it() -> None:

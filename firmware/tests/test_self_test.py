@@ -23,11 +23,14 @@ class Systemd:
         program.chmod(0o755)
         self.path = f"{program.parent}{os.pathsep}{os.environ['PATH']}"
 
-    def tell(self, *, state: str = "active", wanted_by: str = "multi-user.target", ready_s: float = 1.0) -> None:
-        """Tell that it has been in this state for so long."""
-        since_us = int(1e6 * (time.monotonic() - ready_s))
+    def tell(
+        self, *, state: str = "active", wanted_by: str = "multi-user.target", ready_s: float = 1.0, fed_s: float = 0.5
+    ) -> None:
+        """Tell that it has been in this state for so long, and fed its watchdog so long ago."""
+        since_us, fed_us = (int(1e6 * (time.monotonic() - ago_s)) for ago_s in (ready_s, fed_s))
         self.answer.write_text(
             f"NRestarts=7\nActiveState={state}\nActiveEnterTimestampMonotonic={since_us}\nWantedBy={wanted_by}\n"
+            f"WatchdogTimestampMonotonic={fed_us}\n"
         )
 
     @property
@@ -76,6 +79,12 @@ def test_an_agent_that_was_ready_for_a_moment_is_not_good(systemd: Systemd) -> N
     systemd.tell(ready_s=0.1)
     (found,) = agent(seconds=0.2, start_s=0.3, is_needed=True, sleep=dies_and_comes_back)
     assert not found.is_good
+
+
+def test_an_agent_that_hangs_is_not_good_before_its_watchdog_ends_it(systemd: Systemd) -> None:
+    systemd.tell(ready_s=60.0, fed_s=59.0)
+    (found,) = look()
+    assert (found.is_good, found.words) == (False, "hangs: its watchdog was fed 60 s ago")
 
 
 def test_one_that_somebody_started_by_hand_would_not_be_there_after_the_next_start(systemd: Systemd) -> None:

@@ -188,6 +188,7 @@ class QemuBoard(SystemdBox):
         self._pair()
         if arguments[0] in CHANGING:
             self._is_touched = True
+            self._wait_for_shell(START_S)
             self._guarded(self._box.rest_when_idle)
             self._start_of_shell = len(self._box.starts)
         return self._on_laptop(*arguments, timeout_s=timeout_s * SLOWER)
@@ -242,8 +243,10 @@ class QemuBoard(SystemdBox):
         if self._box.clock == CLOCK:
             yield
             return
+        self._wait_for_shell(START_S)
         self.run(AWAKE)
         yield
+        self._wait_for_shell(START_S)
         self.run(REST)
 
     def _pair(self) -> None:

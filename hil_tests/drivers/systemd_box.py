@@ -54,7 +54,8 @@ class SystemdBox(ABC):
         self._shell.configure(settings)
 
     def start(self, *services: str) -> None:
-        """Start services, anew what runs."""
+        """Start services, anew what runs; a recorder is switched on in the settings for that."""
+        self._is_touched |= "recorder" in services
         self._shell.start(services)
 
     def stop(self, service: str) -> None:

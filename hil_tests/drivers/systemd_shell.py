@@ -57,8 +57,10 @@ class SystemdShell:
 
     def start(self, services: tuple[str, ...]) -> None:
         """Start services, anew what runs, and wait until they are ready."""
+        if "recorder" in services:
+            self.configure({"EVENHAND_RECORDER": "on"})
         units = " ".join(f"evenhand-{name}" for name in services)
-        self._run(f"systemctl reset-failed {units}; systemctl restart {units}", START_S)
+        self._run(f"systemctl reset-failed {units}; systemctl restart {units} && systemctl is-active {units}", START_S)
 
     def stop(self, service: str) -> None:
         """Stop a service."""

@@ -61,7 +61,10 @@ def test_board_is_switched_asked_and_shut_down_by_its_wires(bench: Bench) -> Non
         settings = (bench.folder / "data/settings/box.env").read_text()
         assert settings == "EVENHAND_CONTROL_OPTIONS=--amount 0\nEVENHAND_HEALTH_SECONDS=10\n"
         box.start("engine", "control")
-        assert bench.log("systemctl")[-1] == "restart evenhand-engine evenhand-control"
+        both = "evenhand-engine evenhand-control"
+        assert bench.log("systemctl")[-2:] == [f"restart {both}", f"is-active {both}"]
+        box.start("recorder")  # which is off unless the settings say otherwise
+        assert "EVENHAND_RECORDER=on\n" in (bench.folder / "data/settings/box.env").read_text()
         box.faults.begin("control_killed")
         show = "show --property=MainPID --value evenhand-control"  # until another process is its main one
         assert bench.log("systemctl")[-3:] == [show, "kill -s SIGKILL evenhand-control", show]
