@@ -15,8 +15,11 @@ from ..fetching import fetch_file, harmless
 from ..guard import guarded
 
 NAME = "record"
+SWITCH = "where its box.env says EVENHAND_RECORDER=on"
 GROUP = typer.Typer(
-    help="Recordings of a box: list, fetch.", no_args_is_help=True, epilog="example: evenhand record fetch --box stage"
+    help=f"Recordings of a box: list, fetch. It makes them {SWITCH}.",
+    no_args_is_help=True,
+    epilog="example: evenhand record fetch --box stage",
 )
 Box = Annotated[str | None, typer.Option("--box", metavar="BOX", help="Name, id or address (the only paired one).")]
 
@@ -47,7 +50,7 @@ def fetch(
     with Device.of(_box(box)) as device:
         there = device.get("recordings")["recordings"]
         if not there:
-            raise HostError(f"{device.host}: has no recordings")
+            raise HostError(f"{device.host}: has no recordings; it makes them {SWITCH}")
         chosen = next((r for r in there if recording in (None, r["name"])), None)
         if chosen is None:
             raise HostError(f"{recording}: no such recording; `evenhand record list` names them")

@@ -108,6 +108,7 @@ def test_scenes_go_to_a_box_and_come_back(laptop: Laptop, paired: FakeBox, tmp_p
 def test_a_recording_is_fetched_to_its_end_however_often_it_breaks_off(
     laptop: Laptop, paired: FakeBox, tmp_path: Path
 ) -> None:
+    assert "has no recordings; it makes them where its box.env says" in laptop.run("record", "fetch").err
     take = paired.recordings / "2026-03-04_21-30-05_Friday"
     take.mkdir()
     content = bytes(i * 7 % 251 for i in range(1 << 16)) * 300
