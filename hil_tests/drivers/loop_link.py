@@ -21,6 +21,7 @@ from hil_tests.errors import HilError
 MAX_S = 60.0  # of one stream: it lies in the guest's memory, twice
 MORE_FRAMES = 4800  # of silence behind it: the recorder hands over whole periods
 START_S = 20.0  # of the guest's time, for programs
+ARRIVAL_S = 60.0  # of a busy machine, for what the guest has sent
 HOST = "10.0.2.2"  # this machine, as the emulator's network calls it
 FOLDER = "/dev/shm/evenhand-bench"
 FULL_SCALE = 2.0**31
@@ -132,6 +133,7 @@ class LoopLink:
                     f"mkdir -p {FOLDER}; cat </dev/tcp/{HOST}/{port} >{FOLDER}/take; bash {FOLDER}/take {words} 2>&1",
                     START_S + 2.0 * sound_s,
                 )
+                exchange.join(ARRIVAL_S)  # the guest is done with it before this machine is
             finally:
                 with suppress(OSError):
                     server.shutdown(socket.SHUT_RDWR)  # it may wait for who will not come
