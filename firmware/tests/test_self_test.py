@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from pathlib import Path
 
@@ -52,13 +53,14 @@ def look(seconds: float = 0.2, *, is_needed: bool = True) -> list[Finding]:
 def test_an_agent_that_has_been_ready_as_long_as_the_periods_were_watched_is_good(systemd: Systemd) -> None:
     systemd.tell(ready_s=61.0)
     (found,) = look(600.0)  # a minute is enough
-    assert (found.item, found.is_good, found.words) == ("agent", True, "has been ready for 61 s")
+    assert (found.item, found.is_good) == ("agent", True)
+    assert re.fullmatch(r"has been ready for 6\d s", found.words)
     assert systemd.n_asked == 1
 
 
 def test_an_agent_is_waited_for_until_it_has_been_ready_so_long(systemd: Systemd) -> None:
     systemd.tell(ready_s=0.0)
-    (found,) = look()
+    (found,) = look(3.0)
     assert found.is_good
     assert systemd.n_asked > 1
 
@@ -77,14 +79,15 @@ def test_an_agent_that_was_ready_for_a_moment_is_not_good(systemd: Systemd) -> N
         systemd.tell(ready_s=0.1)
 
     systemd.tell(ready_s=0.1)
-    (found,) = agent(seconds=0.2, start_s=0.3, is_needed=True, sleep=dies_and_comes_back)
+    (found,) = agent(seconds=5.0, start_s=0.3, is_needed=True, sleep=dies_and_comes_back)  # a busy machine is late, too
     assert not found.is_good
 
 
 def test_an_agent_that_hangs_is_not_good_before_its_watchdog_ends_it(systemd: Systemd) -> None:
     systemd.tell(ready_s=60.0, fed_s=59.0)
     (found,) = look()
-    assert (found.is_good, found.words) == (False, "hangs: its watchdog was fed 60 s ago")
+    assert not found.is_good
+    assert re.fullmatch(r"hangs: its watchdog was fed [56]\d s ago", found.words)
 
 
 def test_one_that_somebody_started_by_hand_would_not_be_there_after_the_next_start(systemd: Systemd) -> None:
