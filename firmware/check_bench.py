@@ -18,12 +18,14 @@ from dsp_kernels.contract.layout import default_params
 
 from .check_verdicts import Clicks
 from .errors import EvenhandError
+from .interrupt import entered
 from .live_start import attached, refuse_failed_start, runtime_folder, wait_for_sound
 from .mixer_setup import MAX_STRIPS, MixerSetup, setup_of_board, setup_of_session, write_setup
 from .segment import LiveStatus
 from .system.alsa_config import write_alsa_config
 from .system.board_fit import board_pcm, is_simulated, refuse_foreign_machine
 from .system.cores import refuse_missing_cores
+from .system.process import deaf
 from .system.supervisor import Child, Supervisor, python
 from .system.virtual_card import VirtualCard
 
@@ -82,20 +84,24 @@ class CheckBench:
                 "firmware.engine_process", "--board", self.board.path, "--pcm", pcm, "--mixer", folder / "mixer.json",
                 "--segment", folder / "segment", "--parent", os.getpid(),
             )  # fmt: skip
-            self._supervisor = self._stack.enter_context(Supervisor([Child("engine", command, environment)]))
+            self._supervisor = entered(self._stack, Supervisor([Child("engine", command, environment)]))
             self._segment = self._stack.enter_context(attached(self._supervisor, folder / "segment", is_control=True))
             self._segment.probe(self._lane)  # before any sound: a cable from the mix to a microphone would howl
             self._segment.publish(default_params())
             wait_for_sound(self._supervisor, self._segment)
         except BaseException:
-            self._stack.close()
+            self._close()
             raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._stack.close()
+        self._close()
+
+    def _close(self) -> None:
+        with deaf():
+            self._stack.close()
 
     def step(self, timeout_s: float) -> None:
         """Let time pass, and note the clicks that came back.

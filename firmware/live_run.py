@@ -19,6 +19,7 @@ from board_configs.board import Board
 from .control.scenes import read_scene
 from .errors import EvenhandError
 from .inference.choice import DEFAULT_MODEL, NONE, SHIPPED_WORD
+from .interrupt import entered, held
 from .live_report import keep_run
 from .live_start import START_S, attached, last_words, refuse_failed_start, runtime_folder, wait_for_sound
 from .mixer_setup import setup_of_board, write_setup
@@ -88,20 +89,21 @@ class LiveRun:
             if job.scene:
                 read_scene(job.scene)  # control does so too, but by then an engine waits for it
             self._runtime = runtime_folder(self._stack)
-            self.world = self._stack.enter_context(SimWorld(job.board, job.session, self._runtime)) if is_simulated(
-                job.board) else None  # fmt: skip
+            is_sim = is_simulated(job.board)
+            self.world = entered(self._stack, SimWorld(job.board, job.session, self._runtime)) if is_sim else None
             self.setup = self.world.setup if self.world else setup_of_board(job.board)
             write_setup(self.setup, self._runtime / "mixer.json")
             if job.record:
                 _make_folder(job.record)
             self._supervisor = Supervisor(self._children(), self._hear)
-            self._stack.enter_context(self._supervisor)
+            entered(self._stack, self._supervisor)
             self.segment = self._stack.enter_context(attached(self._supervisor, self._segment_path, is_control=False))
             wait_for_sound(self._supervisor, self.segment)
             if job.record:
                 self._wait_for_recorder()
             if self.world:
-                self.world.begin(self._is_control_behind)
+                with held():
+                    self.world.begin(self._is_control_behind)
         except BaseException:
             self._close()
             raise

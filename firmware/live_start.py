@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from .errors import EvenhandError
+from .interrupt import held
 from .segment import Segment, SegmentAbsentError
 from .system.supervisor import Supervisor
 
@@ -17,6 +18,7 @@ START_S = 20.0  # until the audio thread runs; a small board's first start is sl
 STEP_S = 0.01
 
 
+@held()
 def runtime_folder(stack: ExitStack) -> Path:
     """Return a new folder for what processes share, in memory where there is some; ``stack`` removes it.
 

@@ -19,6 +19,8 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import IO, Self
 
+from firmware.interrupt import held
+
 from .process import deaf
 
 FIRST_PAUSE_S, LAST_PAUSE_S = 0.0, 0.25  # with the half second of a start, sound is back within one
@@ -121,6 +123,7 @@ class Supervisor:
         for name in reversed(list(self.children)):
             self.end(name)
 
+    @held()
     def _start(self, child: Child) -> None:
         child.process = subprocess.Popen(
             child.command,

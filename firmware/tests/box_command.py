@@ -48,7 +48,8 @@ def finished(process: subprocess.Popen[str]) -> Done:
             out, err = process.communicate(timeout=PATIENCE_S)  # out is None where it went elsewhere
         finally:
             process.kill()
-    assert left_by(process.pid) == []
+    left = left_by(process.pid)
+    assert not left, left
     return Done(status=process.returncode, out=out or "", err=err)
 
 
