@@ -163,7 +163,7 @@ class QemuBox:
             if time.monotonic() > until_s:
                 raise BoxError(f"no {pattern!r} within {timeout_s:.0f} s; it said: {self.last_words}")
             if not self._take(0.2) and self._process is not None and self._process.poll() is not None:
-                raise BoxError(f"it went down before {pattern!r}; it said: {self.last_words}")
+                raise BoxError(f"it went down before {pattern!r}; {self._complaint()}; it said: {self.last_words}")
 
     def type(self, text: str) -> None:
         """Type on the serial line."""
@@ -188,9 +188,18 @@ class QemuBox:
         return printed
 
     def attach(self) -> None:
-        """Show the serial line and pass on what is typed, over every reset, until the terminal ends."""
+        """Show the serial line and pass on what is typed, over every reset, until the terminal ends.
+
+        Raises
+        ------
+        BoxError
+            When standard input is neither a terminal nor a pipe.
+        """
         with selectors.DefaultSelector() as selector:
-            selector.register(sys.stdin, selectors.EVENT_READ)
+            try:
+                selector.register(sys.stdin, selectors.EVENT_READ)
+            except PermissionError:
+                raise BoxError("standard input is a file; start this at a terminal, or through a pipe") from None
             while True:
                 shown = len(self.said)
                 self._take(0.05)
@@ -324,8 +333,9 @@ class QemuBox:
             "-device", "virtio-blk-pci,drive=card",
             "-drive", f"if=none,id=nvram,file={self._nvram},{DISK}",
             "-device", "virtio-blk-pci,drive=nvram,serial=nvram",
-            "-netdev", f"user,id=net{forwarded}", "-device", "virtio-net-pci,netdev=net", "-device", "virtio-rng-pci",
-            "-device", "i6300esb", "-action", "watchdog=reset", *self._cable_end(),
+            "-netdev", f"user,id=net{forwarded}",
+            "-device", "virtio-net-pci,netdev=net,romfile=",  # Debian keeps that ROM in another package
+            "-device", "virtio-rng-pci", "-device", "i6300esb", "-action", "watchdog=reset", *self._cable_end(),
         ]  # fmt: skip
 
     def _cable_end(self) -> list[str]:
