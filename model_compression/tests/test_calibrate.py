@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from model_compression.evaluation.model_runner import Opinion
-from model_compression.nets.layout import IS_ACTIVE, LOGIT_SCALE, MIX_HEADS, N_ROLES
+from model_compression.nets.layout import IS_ACTIVE, LOGIT_SCALE, MIX_HEADS, N_OUTPUT, N_ROLES, SIGMA_GROUPS
 from model_compression.tests.mini_shards import write_data
 from model_compression.training.context import Context
 from model_compression.training.sessions import Sessions
@@ -63,3 +63,19 @@ def test_the_mix_network_has_the_share_in_roles_that_it_deserves(
     log_prob[:, np.arange(head.n_channels), head.role] = 1.5
     context.know(0, {"role_log_prob": log_prob, "song": np.zeros((240, 20), np.float32)})
     assert least <= context_share(Surer(ahead), valid, context) <= most  # type: ignore[arg-type]
+
+
+def test_interval_of_the_compressor_holds_nine_of_ten_thresholds_whatever_the_ratio_does() -> None:
+    from model_compression.training.calibrate import COVERED, COVERED_SIGMAS, sigma_scale
+    from model_compression.training.losses import ln_sigmas
+
+    rng = np.random.default_rng(1)
+    threshold, ratio = (MIX_HEADS[f"compressor_{name}"].columns for name in ("threshold_db", "log2_ratio"))
+    outputs = np.zeros((4000, N_OUTPUT["mix"]), np.float32)
+    truth = np.zeros((4000, 15), np.float32)
+    truth[:, threshold] = rng.uniform(-0.5, 0.5, (4000, 1))
+    truth[:, ratio] = rng.uniform(-1.0, 1.0, (4000, 1))
+    scale = sigma_scale(outputs, truth, np.ones(4000, np.float32))[SIGMA_GROUPS.index("compressor")]
+    sigma = np.exp(ln_sigmas(outputs[:1]).numpy())[0, threshold] * scale
+    is_inside = np.abs(truth[:, threshold]) <= COVERED_SIGMAS * sigma
+    assert is_inside.mean() == pytest.approx(COVERED, abs=0.01)

@@ -82,11 +82,15 @@ def gathered(logits: Array, session: Session) -> Array:
 def sigma_scale(
     outputs: NDArray[np.float32], parameters: NDArray[np.float32], known: NDArray[np.float32]
 ) -> NDArray[np.float32]:
-    """``(5,)`` from outputs ``(.., 44)`` and true parameters ``(.., 15)`` where ``known`` is above one half."""
+    """``(5,)`` from outputs ``(.., 44)`` and true parameters ``(.., 15)`` where ``known`` is above one half.
+
+    The compressor's is the spread of its threshold, as the box takes it; its ratio's is never asked for.
+    """
     chosen = known > 0.5
     error = np.abs(np.clip(outputs[chosen][:, PARAMETERS], -1.0, 1.0) - parameters[chosen])
     in_sigmas = error / np.exp(ln_sigmas(tf.constant(outputs[chosen])).numpy())
     group = np.array(GROUP_OF_PARAMETER)
+    group[MIX_HEADS["compressor_log2_ratio"].columns] = -1
     return np.array(
         [
             np.quantile(in_sigmas[:, group == g], COVERED) / COVERED_SIGMAS if chosen.any() else 1.0

@@ -2,13 +2,16 @@
 
 The role network knows the instruments of the training split, so its evidence about them is far surer than about any
 that the box will meet. The evidence on a channel of the validation split with the same role is what it really says; it
-takes the place of a channel's own now and then.
+takes the place of a channel's own now and then. Some are misheard, as unknown instruments are: they are told as a role
+that sounds alike, and only who else plays says the truth.
 """
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+
+from dsp_kernels.contract.generated.contract import ROLES
 
 from ..nets.evidence import GIVEN_SHARE, log_softmax
 from ..nets.layout import N_ROLES
@@ -19,6 +22,14 @@ Array = NDArray[np.float32]
 
 NAMED_SESSIONS, NAMED_CHANNELS = 0.4, 0.9
 STRANGER_SHARE = 0.6
+MISHEARD_SHARE = 0.1  # of the channels
+ALIKE = (  # taken for one another by sound alone
+    ("speech", "vocal_lead", "vocal_backing"),
+    ("vocal_backing", "synth", "strings", "brass", "woodwind"),
+    ("kick", "snare", "hihat", "tom", "cymbal", "drums", "percussion"),
+    ("bass", "elec_guitar", "ac_guitar", "piano", "synth"),
+    ("playback", "ambience", "other", "synth"),
+)
 
 
 class Strangers:
@@ -31,6 +42,12 @@ class Strangers:
             grid = context.of(number)["role_log_prob"]
             for ch in np.flatnonzero(head.active.any(axis=0)):
                 self._grids.setdefault(int(head.role[ch]), []).append(grid[:, ch])
+
+    def misheard(self, role: int, rng: np.random.Generator) -> int:
+        """Return a role that sounds like ``role`` and that one of them has; ``role`` itself where there is none."""
+        others = {ROLES.index(name) for group in ALIKE if ROLES[role] in group for name in group} - {role}
+        known = sorted(others & self._grids.keys())
+        return int(rng.choice(known)) if known else role
 
     def role_prob(self, role: int, ticks: NDArray[np.int64], rng: np.random.Generator) -> Array | None:
         """Return what was made of such a channel by then, ``(n, 21)``; None where there is none."""
@@ -47,8 +64,11 @@ def as_strangers(
 ) -> Array:
     """Return ``role_prob (n, n_channels, 21)`` with some channels' evidence exchanged for a stranger's."""
     out = role_prob.copy()
-    for ch in np.flatnonzero(rng.random(len(role)) < STRANGER_SHARE):
+    drawn = rng.random(len(role))
+    for ch in np.flatnonzero(drawn < STRANGER_SHARE):
         said = strangers.role_prob(int(role[ch]), ticks, rng)
+        if said is not None and drawn[ch] < MISHEARD_SHARE:
+            said = strangers.role_prob(strangers.misheard(int(role[ch]), rng), ticks, rng)
         if said is not None:
             out[:, ch] = said
     return out
