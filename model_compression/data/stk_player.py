@@ -27,7 +27,7 @@ GOOD_CENTS, WORST_CENTS = 5.0, 25.0
 TRIES = 5
 NARROWED = (1.0, 0.5, 0.0)  # how far from the middle of their spans knobs are left, try by try
 TRIAL_S = 0.2
-LIKE_VELOCITY = 0.15
+LIKE_VELOCITY = 0.1
 SPEAKS = 0.008  # a reed that is shut lets this much pass
 LOWEST_HZ = 20.0
 SLUR_S = 0.04
@@ -130,13 +130,16 @@ def tuning(player: Player, notes: tuple[Note, ...], *, goes_on: bool = False) ->
     bent: dict[int, float] = {}
     if not player.one.is_tuned or not notes:
         return bent, True
-    velocities = sorted(note.velocity for note in notes)
-    usual = velocities[len(velocities) // 2]
-    others = [v for v in (velocities[0], velocities[-1]) if abs(v - usual) > LIKE_VELOCITY]
-    pitches = sorted({round(note.pitch) for note in notes})
+    asked: dict[int, list[float]] = {}
+    for note in notes:
+        asked.setdefault(round(note.pitch), []).append(note.velocity)
+    pitches = sorted(asked)
     is_good = True
     for pitch in [pitches[-1], *pitches[:-1]]:  # what can't be had is soonest the highest
         first = bent[min(bent, key=lambda known: abs(known - pitch))] if bent else 0.0
+        velocities = sorted(asked[pitch])
+        usual = velocities[len(velocities) // 2]
+        others = [v for v in (velocities[0], velocities[-1]) if abs(v - usual) > LIKE_VELOCITY]
         found = _bent(player, pitch, usual, first)
         if found is None or not all(_is_good(_off_cents(player, pitch, found, v)) for v in others):
             is_good = False
@@ -170,7 +173,7 @@ def _off_cents(player: Player, pitch: int, bent_cents: float, velocity: float) -
         sound = played.render(int((settles_s + TRIAL_S) * player.rate_hz))[int(settles_s * player.rate_hz) :]
     if not gain * float(np.abs(sound).max()) > SPEAKS:
         return None
-    heard_hz = pitch_heard_hz(sound, rate_hz=player.rate_hz, near_hz=_hz(pitch))
+    heard_hz = pitch_heard_hz(_at_our_rate(sound, player.rate_hz), rate_hz=SR, near_hz=_hz(pitch))
     return None if heard_hz is None else float(1200 * np.log2(heard_hz / _hz(pitch)))
 
 
@@ -206,9 +209,11 @@ def _phrase(
         fade = 0.5 + 0.5 * np.cos(np.pi * np.clip(np.linspace(-0.3, 1.0, n_tail), 0.0, 1.0))
         sounds.append(played.render(n_tail) * (gain * fade).astype(np.float32))
     sound = np.nan_to_num(np.concatenate(sounds), nan=0.0, posinf=0.0, neginf=0.0)
-    if rate_hz == SR:
-        return sound
-    return np.asarray(soxr.resample(sound, rate_hz, SR, quality="MQ"), np.float32)
+    return _at_our_rate(sound, rate_hz)
+
+
+def _at_our_rate(sound: Audio, rate_hz: float) -> Audio:
+    return sound if rate_hz == SR else np.asarray(soxr.resample(sound, rate_hz, SR, quality="MQ"), np.float32)
 
 
 @contextmanager

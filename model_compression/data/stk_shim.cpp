@@ -7,7 +7,6 @@
 #include <stk/Bowed.h>
 #include <stk/Brass.h>
 #include <stk/Clarinet.h>
-#include <stk/FMVoices.h>
 #include <stk/Flute.h>
 #include <stk/HevyMetl.h>
 #include <stk/Mandolin.h>
@@ -19,7 +18,6 @@
 #include <stk/Rhodey.h>
 #include <stk/Saxofony.h>
 #include <stk/Shakers.h>
-#include <stk/StifKarp.h>
 #include <stk/TubeBell.h>
 #include <stk/Twang.h>
 #include <stk/Wurley.h>
@@ -109,11 +107,10 @@ const struct {
 } MODELS[] = {
     {"BandedWG", bare<stk::BandedWG>}, {"BeeThree", bare<stk::BeeThree>}, {"BlowBotl", bare<stk::BlowBotl>},
     {"Bowed", deep<stk::Bowed>},       {"Brass", deep<stk::Brass>},       {"Clarinet", deep<stk::Clarinet>},
-    {"Course", deep<Course>},          {"FMVoices", bare<stk::FMVoices>},
-    {"Flute", deep<stk::Flute>},       {"HevyMetl", bare<stk::HevyMetl>}, {"Mandolin", deep<stk::Mandolin>},
-    {"ModalBar", bare<stk::ModalBar>}, {"Moog", bare<stk::Moog>},         {"PercFlut", bare<stk::PercFlut>},
-    {"Plucked", deep<stk::Plucked>},   {"Rhodey", bare<stk::Rhodey>},     {"Saxofony", deep<stk::Saxofony>},
-    {"Shakers", bare<stk::Shakers>},   {"StifKarp", deep<stk::StifKarp>}, {"TubeBell", bare<stk::TubeBell>},
+    {"Course", deep<Course>},          {"Flute", deep<stk::Flute>},       {"HevyMetl", bare<stk::HevyMetl>},
+    {"Mandolin", deep<stk::Mandolin>}, {"ModalBar", bare<stk::ModalBar>}, {"Moog", bare<stk::Moog>},
+    {"PercFlut", bare<stk::PercFlut>}, {"Plucked", deep<stk::Plucked>},   {"Rhodey", bare<stk::Rhodey>},
+    {"Saxofony", deep<stk::Saxofony>}, {"Shakers", bare<stk::Shakers>},   {"TubeBell", bare<stk::TubeBell>},
     {"Wurley", bare<stk::Wurley>},
 };
 

@@ -125,6 +125,17 @@ def test_models_are_for_training_alone_and_only_where_all_sounds_are_asked_for()
 
 
 @needs_stk
+@pytest.mark.parametrize("name", ["stk.cello", "stk.trumpet", "stk.steel_guitar", "stk.marimba"])
+def test_a_part_on_a_model_is_as_long_and_loud_as_on_any_instrument(name: str) -> None:
+    family = next(f for f in instruments.families() if f.name == name)
+    part = tuple(_note(pitch, begin_s=0.3 * i, length_s=0.28) for i, pitch in enumerate((40, 64, 67, 71, 90)))
+    sounds = [instruments.play(np.random.default_rng(5), family, part, 2 * SR, is_stereo=True) for _ in range(2)]
+    assert sounds[0].shape == (2 * SR, 2)
+    assert np.abs(sounds[0]).max() == pytest.approx(0.5, rel=0.01)
+    assert sounds[0].tobytes() == sounds[1].tobytes()
+
+
+@needs_stk
 @pytest.mark.parametrize("key", sorted(modelled_kits.MAKERS))
 def test_hand_percussion_is_bounded_dies_away_and_is_the_same_twice(key: int) -> None:
     for number in range(3):
