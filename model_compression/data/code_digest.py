@@ -7,7 +7,7 @@ from pathlib import Path
 
 _ROOT = Path(__file__).parent.parent.parent
 _ROOMS = ("model_compression/data", "dsp_kernels")
-_SUFFIXES = (".py", ".toml", ".c", ".h")
+_SUFFIXES = (".py", ".toml", ".c", ".cpp", ".h")
 _APART = ("tests", "bench", "__pycache__")  # what a data set does not depend on
 
 

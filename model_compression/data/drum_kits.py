@@ -14,7 +14,7 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
-from model_compression.data import downloads, recorded_sounds, soundfont_player
+from model_compression.data import downloads, modelled_kits, recorded_sounds, soundfont_player
 from model_compression.data.composer_song import Note
 from model_compression.data.drum_synthesis import N_KITS, struck
 from model_compression.data.ingredients import drawn_fairly, in_use
@@ -98,15 +98,25 @@ class Loose:
     files: tuple[tuple[int, Path], ...]
 
 
+@dataclass(frozen=True)
+class Model:
+    """A number of the hand percussion of physical models."""
+
+    number: int
+
+
 @dataclass(frozen=True, kw_only=True)
 class Kit:
-    """One drum set; ``source`` is a folder, loose files, a font with bank and program, or a number of our own drums."""
+    """One drum set.
+
+    ``source`` is a folder, loose files, a model, a font with bank and program, or a number of our own drums.
+    """
 
     name: str
     style: str
     split: str
     ingredient: str
-    source: Path | Loose | tuple[str, int, int] | int
+    source: Path | Loose | Model | tuple[str, int, int] | int
     weight: float = 1.0
 
 
@@ -150,6 +160,18 @@ def kits() -> tuple[Kit, ...]:
         for style in loose["styles"]
     ]
     found += _assembled(table["assembled"])
+    found += [
+        Kit(
+            name=f"{models['ingredient']}.percussion.{number:02d}",
+            style=models["style"],
+            split=models["split"],
+            ingredient=models["ingredient"],
+            source=Model(number),
+            weight=models["weight"],
+        )
+        for models in [table["modelled"]]
+        for number in range(modelled_kits.N_KITS)
+    ]
     for font in table["font"]:
         bank, stem = 0 if font.get("lone") else 128, Path(font["path"]).stem
         found += [
@@ -203,7 +225,7 @@ def choose(rng: np.random.Generator, split: str, style: str) -> Kit:
     """Draw a kit of a style from what is in use; ``valid`` draws from what ``train`` has."""
     side, used = "test" if split == "test" else "train", in_use()
     fits = [k for k in kits() if k.split == side and k.style == style and k.ingredient in used]
-    recorded = [k for k in fits if isinstance(k.source, Path | Loose)]
+    recorded = [k for k in fits if isinstance(k.source, Path | Loose | Model)]
     fonts = [k for k in fits if isinstance(k.source, tuple)]
     own = [k for k in fits if isinstance(k.source, int)]
     pool = (recorded, fonts, own)[int(rng.choice(3, p=SHARES[style]))]
@@ -229,6 +251,8 @@ def has(kit: Kit, key: int) -> bool:
         return bool(_instruments_for(kit.source, key))
     if isinstance(kit.source, Loose):
         return any(key == k for k, _ in kit.source.files)
+    if isinstance(kit.source, Model):
+        return key in modelled_kits.MAKERS
     return len(_hit(kit, key, LOUDNESS_STEPS - 1, 0)) > 1
 
 
@@ -304,6 +328,8 @@ def _hit(kit: Kit, key: int, loud: int, pick: int) -> Audio:
     velocity = (loud + 0.5) / LOUDNESS_STEPS
     if isinstance(kit.source, int):
         sound = struck(kit.source, key, velocity, pick % 3)
+    elif isinstance(kit.source, Model):
+        sound = modelled_kits.struck(kit.source.number, key, velocity, pick % 3)
     elif isinstance(kit.source, tuple):
         font, bank, program = kit.source
         note = Note(begin_s=0.0, length_s=2.0, pitch=key, velocity=velocity)

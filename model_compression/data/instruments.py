@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 
 from model_compression.data import (
     keyboards,
+    modelled_instruments,
     plugin_player,
     recorded_sounds,
     soundfont_player,
+    stk_player,
     synthesis,
 )
 from model_compression.data.composer_song import Note
@@ -41,13 +43,15 @@ class Family:
         Lowest and highest MIDI pitch.
     font, bank, program
         The patch; font is a sound font, a folder of patches, one recording, a plug-in, or empty for our own synthesis,
-        whose patch the name seeds, and for what is recorded note by note.
+        whose patch the name seeds, for what is recorded note by note, and for physical models.
     root
         MIDI pitch of one recording.
     keyboard
         Recordings note by note.
     knobs
         Spans in which those of a plug-in may stand.
+    modelled
+        A physical model.
     """
 
     name: str
@@ -63,17 +67,23 @@ class Family:
     root: int = 0
     keyboard: keyboards.Keyboard | None = None
     knobs: tuple[tuple[float, float], ...] = ()
+    modelled: modelled_instruments.Modelled | None = None
 
     @property
     def is_recorded(self) -> bool:
-        """Whether it is no synthesis of our own."""
-        return bool(self.font) or self.keyboard is not None
+        """Whether it is no synthesis of our own; a physical model counts as recorded."""
+        return bool(self.font) or self.keyboard is not None or self.modelled is not None
 
     @property
     def weight(self) -> float:
-        """How often it is drawn: recorded note by note, or a plug-in, like four patches; one note like half of one."""
+        """How often it is drawn: recorded note by note, or a plug-in, like four patches; one note like half of one.
+
+        A model has knobs, too, but nobody recorded it: like two.
+        """
         if self.root:
             return 0.5
+        if self.modelled:
+            return 2.0
         if self.knobs:
             return 4.0
         if self.keyboard:
@@ -127,6 +137,13 @@ def families() -> tuple[Family, ...]:
             )
             for name, plugin in tables["plugin"].items()
             if plugin["kind"] == kind
+        ]  # fmt: skip
+        found += [
+            Family(
+                name=one.name, ingredient="stk", split=TRAIN, modelled=one, **{**shared, "range": one.range},
+            )
+            for one in modelled_instruments.modelled()
+            if one.kind == kind
         ]  # fmt: skip
         for sound in recorded_sounds.sounds():
             if sound.form == "note" and sound.place == kind:
@@ -206,6 +223,8 @@ def play(
         size = float(np.clip(rng.normal(0.0, SIZE_SEMITONES / 2.0), -4.0, 4.0))
         zones = keyboards.zones(family.keyboard)
         audio = recorded_sounds.play_notes(rng, zones, notes, n_frames, fade_s=np.inf, size_semitones=size)
+    elif family.modelled:
+        audio = stk_player.render(rng, family.modelled, notes, n_frames)
     elif family.knobs:
         positions = tuple(float(rng.uniform(*span)) for span in family.knobs)
         audio = plugin_player.render(family.font, positions, notes, n_frames)
