@@ -276,7 +276,7 @@ def _vocal(
     cache_dir: Path | None,
 ) -> tuple[list[Stem], set[str]]:
     is_lead = part.function in ("vocal", "rap", "melody", "solo")
-    singer = lead if is_lead else singing.draw_singer(rng, split)
+    singer = lead if is_lead else singing.draw_singer(rng, split, is_backing=True)
     if part.kind == "choir" and rng.random() < 0.5:
         return _instrument(rng, split, part, n_frames)
     if part.function in ("rap", "rap_double"):
@@ -305,7 +305,7 @@ def choir(
         begins.setdefault(round(note.begin_s, 3), []).append(note)
     for voice in range(n_singers):
         line = tuple(sorted(chord, key=lambda n: n.pitch)[voice % len(chord)] for chord in begins.values())
-        singer = singing.draw_singer(rng, split)
+        singer = singing.draw_singer(rng, split, is_backing=True)
         sound = singing.sing(rng, singer, line, n_frames, vowels_only=True, cache_dir=cache_dir)
         late = int(rng.integers(0, 1400))
         out[late:] += np.roll(sound, late, axis=0)[late:] * rng.dirichlet((3, 3)).astype(np.float32)

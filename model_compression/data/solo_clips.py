@@ -264,8 +264,8 @@ def _kit(rng: np.random.Generator, split: str, n_frames: int, seconds: float) ->
 def _voice(
     rng: np.random.Generator, role: str, split: str, n_frames: int, seconds: float, cache_dir: Path | None
 ) -> Stem:
-    singer = singing.draw_singer(rng, split)
     is_backing = role == "vocal_backing"
+    singer = singing.draw_singer(rng, split, is_backing=is_backing)
     notes = figure(rng, (50, 76), seconds, may_chord=False)
     family = singer.voice.name
     if is_backing and rng.random() < 0.3:
