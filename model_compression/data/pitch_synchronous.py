@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter1d, uniform_filter1d
+from scipy.ndimage import gaussian_filter1d, maximum_filter1d, uniform_filter1d
 
 from model_compression.data.performance import SAMPLE_RATE_HZ
 from model_compression.data.vocoder import FRAME_MS
@@ -20,6 +20,8 @@ UNVOICED_HZ = 200.0  # grains of noise are as long as a tick
 COARSE = 6  # the pitch marks are looked for at 8 kHz
 STRAY_PERIODS = 2.0  # a held vowel takes its grains from around the place, or it would buzz
 WIDTHS_FRAMES = (160, 320, 480, 960)  # half lengths of grains, so that short ones cost little
+LONGEST_GRAIN_FRAMES = 960
+SILENT_LIN = 1e-4  # under the peak; grains of that are left out
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +36,7 @@ class Marked:
         ``(n_marks,)`` frame of each period, in order; every 5 ms where unvoiced.
     periods_frames
         ``(n_marks,)`` length of the period there.
-    is_voiced
+    is_voiced, is_heard
         ``(n_marks,)``.
     """
 
@@ -42,6 +44,7 @@ class Marked:
     marks: NDArray[np.int64]
     periods_frames: NDArray[np.float64]
     is_voiced: NDArray[np.bool_]
+    is_heard: NDArray[np.bool_]
 
 
 def marked(audio: Audio, f0_hz: NDArray[np.float64]) -> Marked:
@@ -63,11 +66,14 @@ def marked(audio: Audio, f0_hz: NDArray[np.float64]) -> Marked:
     if not len(marks):
         marks = np.zeros(1)
     near = np.minimum(np.round(marks / PER_TICK).astype(int), len(f0_hz) - 1)
+    level = maximum_filter1d(np.abs(coarse), LONGEST_GRAIN_FRAMES // COARSE)
+    heard = level[np.minimum(np.round(marks / COARSE).astype(int), len(level) - 1)]
     return Marked(
         audio=audio,
         marks=np.round(marks).astype(np.int64),
         periods_frames=SAMPLE_RATE_HZ / pitch_hz[near],
         is_voiced=f0_hz[near] > 0,
+        is_heard=heard > SILENT_LIN * level.max(),
     )
 
 
@@ -109,6 +115,7 @@ def moved(
     near = np.abs(voice.marks[stray] - voice.marks[mark]) < 6 * voice.periods_frames[mark]
     may_stray = near & (np.abs(step) < 0.5) & voice.is_voiced[mark] & voice.is_voiced[stray]
     mark = np.where(may_stray, stray, mark)
+    mark, grains = mark[sounds := voice.is_heard[mark]], grains[sounds]
     at = np.round(grains * PER_TICK).astype(np.int64)
     halves = voice.periods_frames[mark] / size
     out = np.zeros(n_frames)
@@ -131,7 +138,7 @@ def _lay(
     size: float,
 ) -> None:
     """Add grains of up to ``2 * width`` frames to ``out``."""
-    offset = np.arange(-width, width + 1)
+    offset = np.arange(-width, width + 1, dtype=np.int64)
     window = 0.5 + 0.5 * np.cos(np.pi * np.minimum(1.0, np.abs(offset) / halves[:, None]))
     source = np.clip(marks[:, None] + np.round(offset * size).astype(np.int64), 0, len(audio) - 1)
     where = np.clip(at[:, None] + offset, 0, len(out) - 1)

@@ -82,6 +82,11 @@ def draw_singer(rng: np.random.Generator, split: str, *, is_backing: bool = Fals
     return singer
 
 
+def n_ticks_of(n_frames: int) -> int:
+    """Say for how many ticks of 5 ms there is a pitch."""
+    return int(n_frames / SAMPLE_RATE_HZ * PER_S) + 1
+
+
 def sing(
     rng: np.random.Generator,
     singer: Singer,
@@ -110,7 +115,7 @@ def sung(
         centre_pitch = (centre_pitch + recorded_takes.own_pitch(singer.voice, cache_dir) + SUNG_ABOVE_TALK) / 2
     octaves = 12 * round((centre_pitch - float(np.median([n.pitch for n in notes]))) / 12)
     notes = delivered(rng, notes, singer.delivery)
-    f0_of = _melodic(rng, singer, notes, octaves, int(n_frames / SAMPLE_RATE_HZ * PER_S) + 1)
+    f0_of = _melodic(rng, singer, notes, octaves, n_ticks_of(n_frames))
     on_vowels = vowels_only or singer.delivery.is_vowel
     return _voiced(rng, singer, notes, n_frames, f0_of, vowels_only=on_vowels, cache_dir=cache_dir)
 
@@ -138,7 +143,7 @@ def rapped(
     rng: np.random.Generator, singer: Singer, notes: tuple[Note, ...], n_frames: int, *, cache_dir: Path | None = None
 ) -> Sung:
     """Rap, and say at what pitch."""
-    n = int(n_frames / SAMPLE_RATE_HZ * PER_S) + 1
+    n = n_ticks_of(n_frames)
     base_hz = 440 * 2 ** ((singer.centre_pitch - 74) / 12)
     line = gaussian_filter1d(rng.normal(0, 1, n), 25) * 14 + gaussian_filter1d(rng.normal(0, 1, n), 8) * 2
     middle, sung = float(np.median([n.pitch for n in notes])), float(rng.choice([0.0, 0.0, 0.4, 0.9]))

@@ -53,7 +53,7 @@ def _sing(singer: singing.Singer, cache_dir: Path, *, notes: tuple[Note, ...] = 
     return made[:, 0].astype(float)
 
 
-def _pitch(audio: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _pitch(audio: NDArray[np.float32] | NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """MIDI pitch per 5 ms, NaN where unvoiced, and the times in s."""
     low = soxr.resample(audio.astype(float), SAMPLE_RATE_HZ, RATE_HZ)
     f0, at = pyworld.dio(low, RATE_HZ, f0_floor=60.0, f0_ceil=900.0)
@@ -206,7 +206,7 @@ def test_a_sung_lead_holds_its_pitch_and_its_vowels_where_talk_does_not(
     assert _steady_share(said[0][:, 0]) < 0.4
 
 
-def _steady_share(audio: NDArray[np.float64]) -> float:
+def _steady_share(audio: NDArray[np.float32]) -> float:
     """Share of the voiced time that lies within half a semitone of the mean for 300 ms around it."""
     pitch, _ = _pitch(audio)
     windows = np.lib.stride_tricks.sliding_window_view(pitch, 60)
