@@ -8,7 +8,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dsp_kernels.contract.generated.contract import GENRES
-from model_compression.data import drum_kits, instruments, singing, studio, surroundings, talkers, vocal_parts, voices
+from model_compression.data import (
+    drum_kits,
+    instruments,
+    singing,
+    surroundings,
+    talkers,
+    vocal_effects,
+    vocal_parts,
+    voices,
+)
 from model_compression.data.composer import compose
 from model_compression.data.composer_song import Note, Part, Song
 from model_compression.data.ingredients import require
@@ -293,7 +302,7 @@ def _vocal(
             rng, singer, part.notes, n_frames, vowels_only=not is_lead and rng.random() < 0.4, cache_dir=cache_dir
         )
     sound = instruments.coloured(rng, audio, "vocal_lead")
-    sound = studio.produced(rng, sound, is_backing=not is_lead, tempo_bpm=song.clock.tempo_bpm)
+    sound = vocal_effects.produced(rng, sound, split, is_backing=not is_lead, tempo_bpm=song.clock.tempo_bpm)
     role = "vocal_lead" if is_lead else "vocal_backing"
     made_of = {singer.voice.ingredient} | (crowd_ingredients(split) if part.kind == "choir" else set())
     return [Stem(audio=sound, role=role, family=singer.voice.name, lead_spans_s=part.lead_spans_s)], made_of

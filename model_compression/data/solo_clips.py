@@ -15,10 +15,10 @@ from model_compression.data import (
     performers,
     recorded_sounds,
     singing,
-    studio,
     surroundings,
     talkers,
     textures,
+    vocal_effects,
     vocal_parts,
 )
 from model_compression.data.composer import compose
@@ -271,7 +271,7 @@ def _voice(
     family = singer.voice.name
     if is_backing and split != "test" and rng.random() < vocal_parts.SHARE_OF_BACKING:
         audio, _ = vocal_parts.backing(rng, singer, notes, n_frames, cache_dir=cache_dir)
-        return _produced_voice(rng, audio, role, family)
+        return _produced_voice(rng, audio, role, split, family)
     if is_backing and rng.random() < 0.3:
         notes = singing.drawn_out(notes)
     if is_backing and rng.random() < 0.4:
@@ -282,10 +282,14 @@ def _voice(
     else:
         only_vowels = rng.random() < (0.5 if is_backing else 0.1)
         audio = singing.sing(rng, singer, notes, n_frames, vowels_only=only_vowels, cache_dir=cache_dir)
-    return _produced_voice(rng, audio, role, family)
+    return _produced_voice(rng, audio, role, split, family)
 
 
-def _produced_voice(rng: np.random.Generator, audio: Audio, role: str, family: str) -> Stem:
+def _produced_voice(rng: np.random.Generator, audio: Audio, role: str, split: str, family: str) -> Stem:
     sound = instruments.coloured(rng, audio, role)
     tempo_bpm, is_backing = float(rng.uniform(75, 160)), role == "vocal_backing"
-    return Stem(audio=studio.produced(rng, sound, is_backing=is_backing, tempo_bpm=tempo_bpm), role=role, family=family)
+    return Stem(
+        audio=vocal_effects.produced(rng, sound, split, is_backing=is_backing, tempo_bpm=tempo_bpm),
+        role=role,
+        family=family,
+    )
