@@ -284,11 +284,12 @@ def _vocal(
     cache_dir: Path | None,
 ) -> tuple[list[Stem], set[str]]:
     n_frames = round(song.duration_s * SAMPLE_RATE_HZ)
+    company: tuple[singing.Singer, ...] = ()
     is_lead = part.function in ("vocal", "rap", "melody", "solo")
     singer = lead if is_lead else singing.draw_singer(rng, split, is_backing=True)
     if not is_lead and split != "test" and rng.random() < vocal_parts.SHARE_OF_BACKING:
         tune = next((p.notes for p in song.parts if p.function in ("vocal", "rap")), ())
-        audio, singer = vocal_parts.backing(
+        audio, company = vocal_parts.backing(
             rng, singer, part.notes, n_frames, key=song.key, lead=lead, tune=tune, cache_dir=cache_dir
         )
     elif part.kind == "choir" and rng.random() < 0.5:
@@ -304,7 +305,10 @@ def _vocal(
     sound = instruments.coloured(rng, audio, "vocal_lead")
     sound = vocal_effects.produced(rng, sound, split, is_backing=not is_lead, tempo_bpm=song.clock.tempo_bpm)
     role = "vocal_lead" if is_lead else "vocal_backing"
-    made_of = {singer.voice.ingredient} | (crowd_ingredients(split) if part.kind == "choir" else set())
+    singer = company[0] if company else singer
+    made_of = {one.voice.ingredient for one in (singer, *company)} | (
+        crowd_ingredients(split) if part.kind == "choir" else set()
+    )
     return [Stem(audio=sound, role=role, family=singer.voice.name, lead_spans_s=part.lead_spans_s)], made_of
 
 

@@ -270,8 +270,9 @@ def _voice(
     notes = figure(rng, (50, 76), seconds, may_chord=False)
     family = singer.voice.name
     if is_backing and split != "test" and rng.random() < vocal_parts.SHARE_OF_BACKING:
-        audio, _ = vocal_parts.backing(rng, singer, notes, n_frames, cache_dir=cache_dir)
-        return _produced_voice(rng, audio, role, split, family)
+        lead = singing.draw_singer(rng, split)
+        audio, company = vocal_parts.backing(rng, singer, notes, n_frames, lead=lead, cache_dir=cache_dir)
+        return _produced_voice(rng, audio, role, split, company[0].voice.name)
     if is_backing and rng.random() < 0.3:
         notes = singing.drawn_out(notes)
     if is_backing and rng.random() < 0.4:

@@ -182,7 +182,7 @@ def backing(
     lead: Singer | None = None,
     tune: tuple[Note, ...] = (),
     cache_dir: Path | None = None,
-) -> tuple[Audio, Singer]:
+) -> tuple[Audio, tuple[Singer, ...]]:
     """Sing a backing part as records have it.
 
     Parameters
@@ -196,7 +196,7 @@ def backing(
 
     Returns
     -------
-    ``(n_frames, 1 or 2)`` float32 of peak 0.5, and whose voice it is.
+    ``(n_frames, 1 or 2)`` float32 of peak 0.5, and whose voices they are, the first one's most.
     """
     kind = str(rng.choice(list(KINDS), p=list(KINDS.values())))
     key = key or key_of(notes)
@@ -209,9 +209,10 @@ def backing(
         first = singing.sung(rng, who, lines[0], n_frames, vowels_only=bool(rng.random() < 0.7), cache_dir=cache_dir)
         higher = [_above(lines[0], line, n_ticks) for line in lines] * int(rng.integers(1, 3))
         takes = [draw_take(rng, spread=spread) for _ in higher]
-        return stacked_takes(rng, first, takes, higher, is_stereo=spread > 0, first_lin=0.0), who
+        return stacked_takes(rng, first, takes, higher, is_stereo=spread > 0, first_lin=0.0), (who,)
     if kind == "shouts":
-        return _shouted(rng, who, shouts(rng, tune), n_frames, spread, cache_dir), who
+        gang = tuple(dict.fromkeys((who, singer, lead or singer)))
+        return _shouted(rng, gang, shouts(rng, tune), n_frames, spread, cache_dir), gang
     line, steps = _written(rng, kind, lines[-1], tune, key)
     n_takes = len(steps) * int(rng.integers(1, 3))
     if kind in ("choir of one", "answers"):
@@ -224,7 +225,7 @@ def backing(
     by_step = {step: semitones_above(line, key, step, len(first.f0_hz)) for step in steps}
     higher = [by_step[steps[i % len(steps)]] for i in range(n_takes)]
     first_lin = float(rng.choice([0.0, 0.6])) if kind == "harmonies" else 1.0
-    return stacked_takes(rng, first, takes, higher, is_stereo=spread > 0, first_lin=first_lin), who
+    return stacked_takes(rng, first, takes, higher, is_stereo=spread > 0, first_lin=first_lin), (who,)
 
 
 def lines_of(notes: tuple[Note, ...]) -> list[tuple[Note, ...]]:
@@ -275,19 +276,22 @@ def _above(notes: tuple[Note, ...], others: tuple[Note, ...], n_ticks: int) -> N
 
 def _shouted(
     rng: np.random.Generator,
-    singer: Singer,
+    gang: tuple[Singer, ...],
     notes: tuple[Note, ...],
     n_frames: int,
     spread: float,
     cache_dir: Path | None,
 ) -> Audio:
-    first = singing.rapped(rng, singer, notes, n_frames, cache_dir=cache_dir)
-    takes = [
-        replace(draw_take(rng, spread=spread), size=float(rng.uniform(0.86, 1.16)), vibrato_cents=0.0)
-        for _ in range(int(rng.integers(3, MOST_TAKES)))
-    ]
-    higher = [np.full(len(first.f0_hz), float(rng.normal(0.0, 2.5))) for _ in takes]
-    return stacked_takes(rng, first, takes, higher, is_stereo=spread > 0)
+    out = np.zeros((n_frames, 1 + (spread > 0)), np.float32)
+    for singer in gang:
+        first = singing.rapped(rng, singer, notes, n_frames, cache_dir=cache_dir)
+        takes = [
+            replace(draw_take(rng, spread=spread), size=float(rng.uniform(0.86, 1.16)), vibrato_cents=0.0)
+            for _ in range(int(rng.integers(2, 1 + MOST_TAKES // len(gang))))
+        ]
+        higher = [np.full(len(first.f0_hz), float(rng.normal(0.0, 2.5))) for _ in takes]
+        out += stacked_takes(rng, first, takes, higher, is_stereo=spread > 0)
+    return (out * np.float32(0.5 / max(float(np.abs(out).max(initial=0.0)), 1e-6))).astype(np.float32)
 
 
 def _whole_ticks(sung: Sung) -> Audio:

@@ -137,6 +137,15 @@ def test_shouts_are_short_and_in_the_rhythm_of_the_tune() -> None:
     assert all(n.length_s <= vocal_parts.SHOUT_S for n in shouted)
 
 
+def test_a_gang_is_more_than_one_voice(monkeypatch: pytest.MonkeyPatch, singer: Singer, cache_dir: Path) -> None:
+    monkeypatch.setattr(vocal_parts, "KINDS", {"shouts": 1.0})
+    other = replace(singer, voice=next(v for v in voices.voices() if v.name == "recorded.klettres.es"))
+    sound, gang = vocal_parts.backing(np.random.default_rng(0), singer, LINE, N_FRAMES, lead=other, cache_dir=cache_dir)
+    assert {w.voice.name for w in gang} == {"flite.slt", "recorded.klettres.es"}
+    loud = np.abs(sound).max(axis=1) > 0.02
+    assert 0.02 < loud.mean() < 0.7
+
+
 def test_chords_are_shared_out_between_voices() -> None:
     chords = tuple(replace(n, pitch=n.pitch + s) for n in LINE for s in (0, 4, 7))
     lines = vocal_parts.lines_of(chords)
@@ -154,7 +163,7 @@ def test_a_part_is_seeded_finite_and_as_long_as_is_told(seed: int, singer: Singe
     assert one.shape in ((N_FRAMES, 1), (N_FRAMES, 2))
     assert np.isfinite(one).all()
     assert np.abs(one).max() == pytest.approx(0.5, abs=1e-3)
-    assert who.voice == singer.voice
+    assert {w.voice for w in who} == {singer.voice}
 
 
 def test_silence_is_not_made_into_a_choir(first: Sung) -> None:
