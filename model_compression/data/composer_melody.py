@@ -96,18 +96,21 @@ def tune(
 def in_harmony(notes: list[TuneNote], tonic: int, scale: str, steps_of_scale: int) -> list[TuneNote]:
     """Move a tune a number of scale steps (2 up is a third above, -3 a fourth below)."""
     ladder = scale_pitches(tonic, scale, 0, 127)
-    moved = []
-    for note in notes:
-        at = min(range(len(ladder)), key=lambda i: abs(ladder[i] - note.pitch))
-        moved.append(
-            TuneNote(
-                step=note.step,
-                n_steps=note.n_steps,
-                pitch=ladder[int(np.clip(at + steps_of_scale, 0, len(ladder) - 1))],
-                is_phrase_end=note.is_phrase_end,
-            )
+    return [
+        TuneNote(
+            step=n.step,
+            n_steps=n.n_steps,
+            pitch=scale_step(ladder, n.pitch, steps_of_scale),
+            is_phrase_end=n.is_phrase_end,
         )
-    return moved
+        for n in notes
+    ]
+
+
+def scale_step(ladder: list[int], pitch: float, steps_of_scale: int) -> int:
+    """Move a pitch along the pitches of a scale, from the one that is nearest to it."""
+    at = min(range(len(ladder)), key=lambda i: abs(ladder[i] - pitch))
+    return ladder[int(np.clip(at + steps_of_scale, 0, len(ladder) - 1))]
 
 
 def _on_chord(pitches: list[int], place: int, harmony: Chord) -> int:

@@ -8,7 +8,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dsp_kernels.contract.generated.contract import GENRES
-from model_compression.data import drum_kits, instruments, singing, studio, surroundings, talkers, voices
+from model_compression.data import (
+    drum_kits,
+    instruments,
+    singing,
+    surroundings,
+    talkers,
+    vocal_effects,
+    vocal_parts,
+    voices,
+)
 from model_compression.data.composer import compose
 from model_compression.data.composer_song import Note, Part, Song
 from model_compression.data.ingredients import require
@@ -178,7 +187,7 @@ def _stems(rng: np.random.Generator, split: str, song: Song, cache_dir: Path | N
         if part.kind in STYLE_OF_KIT and not (part.function == "percussion" and part.kind == "orchestral_percussion"):
             played, more = kit_stems(rng, split, part, n_frames)
         elif part.function in ("vocal", "rap", "rap_double", "harmony") or part.kind in ("singer", "choir"):
-            played, more = _vocal(rng, split, part, n_frames, singer, song.clock.tempo_bpm, cache_dir)
+            played, more = _vocal(rng, split, part, song, singer, cache_dir)
         elif part.function == "effects":
             sound = surroundings.effects(rng, part.notes, n_frames)
             played, more = [Stem(audio=sound, role="other", family=f"effects.{side_of(split)}")], {"own-synthesis"}
@@ -270,16 +279,22 @@ def _vocal(
     rng: np.random.Generator,
     split: str,
     part: Part,
-    n_frames: int,
+    song: Song,
     lead: singing.Singer,
-    tempo_bpm: float,
     cache_dir: Path | None,
 ) -> tuple[list[Stem], set[str]]:
+    n_frames = round(song.duration_s * SAMPLE_RATE_HZ)
+    company: tuple[singing.Singer, ...] = ()
     is_lead = part.function in ("vocal", "rap", "melody", "solo")
-    singer = lead if is_lead else singing.draw_singer(rng, split)
-    if part.kind == "choir" and rng.random() < 0.5:
+    singer = lead if is_lead else singing.draw_singer(rng, split, is_backing=True)
+    if not is_lead and split != "test" and rng.random() < vocal_parts.SHARE_OF_BACKING:
+        tune = next((p.notes for p in song.parts if p.function in ("vocal", "rap")), ())
+        audio, company = vocal_parts.backing(
+            rng, singer, part.notes, n_frames, key=song.key, lead=lead, tune=tune, cache_dir=cache_dir
+        )
+    elif part.kind == "choir" and rng.random() < 0.5:
         return _instrument(rng, split, part, n_frames)
-    if part.function in ("rap", "rap_double"):
+    elif part.function in ("rap", "rap_double"):
         audio = singing.rap(rng, singer, part.notes, n_frames, cache_dir=cache_dir)
     elif part.kind == "choir":
         audio = choir(rng, split, part.notes, n_frames, cache_dir=cache_dir)
@@ -288,9 +303,12 @@ def _vocal(
             rng, singer, part.notes, n_frames, vowels_only=not is_lead and rng.random() < 0.4, cache_dir=cache_dir
         )
     sound = instruments.coloured(rng, audio, "vocal_lead")
-    sound = studio.produced(rng, sound, is_backing=not is_lead, tempo_bpm=tempo_bpm)
+    sound = vocal_effects.produced(rng, sound, split, is_backing=not is_lead, tempo_bpm=song.clock.tempo_bpm)
     role = "vocal_lead" if is_lead else "vocal_backing"
-    made_of = {singer.voice.ingredient} | (crowd_ingredients(split) if part.kind == "choir" else set())
+    singer = company[0] if company else singer
+    made_of = {one.voice.ingredient for one in (singer, *company)} | (
+        crowd_ingredients(split) if part.kind == "choir" else set()
+    )
     return [Stem(audio=sound, role=role, family=singer.voice.name, lead_spans_s=part.lead_spans_s)], made_of
 
 
@@ -305,7 +323,7 @@ def choir(
         begins.setdefault(round(note.begin_s, 3), []).append(note)
     for voice in range(n_singers):
         line = tuple(sorted(chord, key=lambda n: n.pitch)[voice % len(chord)] for chord in begins.values())
-        singer = singing.draw_singer(rng, split)
+        singer = singing.draw_singer(rng, split, is_backing=True)
         sound = singing.sing(rng, singer, line, n_frames, vowels_only=True, cache_dir=cache_dir)
         late = int(rng.integers(0, 1400))
         out[late:] += np.roll(sound, late, axis=0)[late:] * rng.dirichlet((3, 3)).astype(np.float32)

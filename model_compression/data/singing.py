@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice, pairwise
 from pathlib import Path
 
@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 from scipy.ndimage import binary_dilation, gaussian_filter1d
 from scipy.signal import butter, find_peaks, sosfilt
 
-from model_compression.data import vocoder
+from model_compression.data import recorded_takes, vocoder
 from model_compression.data.composer_song import Note
 from model_compression.data.performance import SAMPLE_RATE_HZ
+from model_compression.data.singing_manners import SHARE_AS_RECORDED, Delivery, delivered, draw_manner
 from model_compression.data.vocoder import FRAME_MS, Analysis
-from model_compression.data.voices import Voice, choose, texts_of, utterance
+from model_compression.data.voices import RECORDED, Voice, choose, texts_of, utterance
 
 Audio = NDArray[np.float32]
 PER_S = 1000 / FRAME_MS
@@ -26,43 +27,8 @@ LEAST_VOICED = 0.15  # of a recording that is sung; others are mostly noise
 HELD_NEPERS, HELD_FRAMES = 0.4, 18  # what is held of a vowel: as loud as its peak, and near to it
 NUCLEUS_NEPERS = 0.7  # vowels this near to the loudest of a recording are as good to hold
 MARGIN_FRAMES = 12
+SUNG_ABOVE_TALK = 4.0  # semitones
 _BREATH_BAND = butter(2, [900, 7000], "bandpass", fs=SAMPLE_RATE_HZ, output="sos")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Manner:
-    """A way to sing.
-
-    Attributes
-    ----------
-    lift
-        Semitones above where the voice is at ease.
-    tilt_db
-        Between the lowest and the highest band: loud voices are bright, hummed ones dark.
-    breathiness
-        Lowest and highest share of the tone that is breath instead.
-    vibrato
-        Factor on its depth.
-    is_tuned
-        Pitch corrected by a machine: steps from note to note, nothing in between.
-    """
-
-    odds: float
-    lift: float
-    tilt_db: float
-    breathiness: tuple[float, float]
-    vibrato: float
-    is_tuned: bool = False
-
-
-MANNERS = (
-    Manner(odds=0.42, lift=0.0, tilt_db=0.0, breathiness=(0.0, 0.25), vibrato=1.0),
-    Manner(odds=0.16, lift=4.0, tilt_db=9.0, breathiness=(0.0, 0.05), vibrato=1.2),  # belted, shouted
-    Manner(odds=0.12, lift=-1.0, tilt_db=-4.0, breathiness=(0.3, 0.6), vibrato=0.4),  # whispered into the microphone
-    Manner(odds=0.09, lift=11.0, tilt_db=-6.0, breathiness=(0.15, 0.5), vibrato=1.0),  # falsetto
-    Manner(odds=0.05, lift=-2.0, tilt_db=-18.0, breathiness=(0.0, 0.2), vibrato=0.6),  # hummed
-    Manner(odds=0.16, lift=1.0, tilt_db=4.0, breathiness=(0.0, 0.3), vibrato=0.0, is_tuned=True),
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,26 +47,44 @@ class Singer:
     tilt_db: float
     slur: float
     is_tuned: bool
+    delivery: Delivery = field(default_factory=Delivery)
 
 
-def draw_singer(rng: np.random.Generator, split: str) -> Singer:
+@dataclass(frozen=True, kw_only=True)
+class Sung:
+    """What was sung: ``audio`` ``(n_frames,)`` float32 and ``f0_hz``, its pitch per 5 ms, 0 where it has none."""
+
+    audio: Audio
+    f0_hz: NDArray[np.float64]
+
+
+def draw_singer(rng: np.random.Generator, split: str, *, is_backing: bool = False) -> Singer:
     """Draw a singer of a split."""
     size = float(rng.uniform(0.88, 1.2))
-    manner = MANNERS[int(rng.choice(len(MANNERS), p=[m.odds for m in MANNERS]))]
-    return Singer(
+    manner = draw_manner(rng, split, is_backing=is_backing)
+    singer = Singer(
         voice=choose(rng, split, sings=True),
         size=size,
         centre_pitch=float(55 + (size - 0.88) * 38 + rng.normal(0, 2) + manner.lift),
         vibrato_cents=float(rng.uniform(8, 55)) * manner.vibrato,
         vibrato_hz=float(rng.uniform(4.8, 6.6)),
-        glide_s=0.002 if manner.is_tuned else float(rng.uniform(0.02, 0.09)),
+        glide_s=0.002 if manner.is_tuned else float(rng.uniform(*manner.glide_s)),
         looseness_cents=0.0 if manner.is_tuned else float(rng.uniform(4, 14)),
         air_db=float(rng.uniform(-6, 6)),
         breathiness=float(rng.uniform(*manner.breathiness)),
         tilt_db=manner.tilt_db + float(rng.normal(0, 2)),
-        slur=float(rng.choice([0.0, 0.0, 0.2, 0.5])),
+        slur=float(rng.choice([0.0, 0.0, 0.2, 0.5])) if manner.slur is None else manner.slur,
         is_tuned=manner.is_tuned,
+        delivery=manner.delivery,
     )
+    if split != "test" and singer.voice.engine == RECORDED and rng.random() < SHARE_AS_RECORDED:
+        return replace(singer, delivery=replace(singer.delivery, is_as_recorded=True))
+    return singer
+
+
+def n_ticks_of(n_frames: int) -> int:
+    """Say for how many ticks of 5 ms there is a pitch."""
+    return int(n_frames / SAMPLE_RATE_HZ * PER_S) + 1
 
 
 def sing(
@@ -113,9 +97,27 @@ def sing(
     cache_dir: Path | None = None,
 ) -> Audio:
     """Sing a tune, moved by octaves to the singer; returns ``(n_frames, 1)`` float32."""
-    octaves = 12 * round((singer.centre_pitch - float(np.median([n.pitch for n in notes]))) / 12)
-    f0_of = _melodic(rng, singer, notes, octaves, int(n_frames / SAMPLE_RATE_HZ * PER_S) + 1)
-    return _voiced(rng, singer, notes, n_frames, f0_of, vowels_only=vowels_only, cache_dir=cache_dir)
+    return sung(rng, singer, notes, n_frames, vowels_only=vowels_only, cache_dir=cache_dir).audio[:, None]
+
+
+def sung(
+    rng: np.random.Generator,
+    singer: Singer,
+    notes: tuple[Note, ...],
+    n_frames: int,
+    *,
+    vowels_only: bool = False,
+    cache_dir: Path | None = None,
+) -> Sung:
+    """Sing a tune, and say at what pitch."""
+    centre_pitch = singer.centre_pitch
+    if singer.delivery.is_as_recorded:  # grains bear to be moved by an octave, hardly by more
+        centre_pitch = (centre_pitch + recorded_takes.own_pitch(singer.voice, cache_dir) + SUNG_ABOVE_TALK) / 2
+    octaves = 12 * round((centre_pitch - float(np.median([n.pitch for n in notes]))) / 12)
+    notes = delivered(rng, notes, singer.delivery)
+    f0_of = _melodic(rng, singer, notes, octaves, n_ticks_of(n_frames))
+    on_vowels = vowels_only or singer.delivery.is_vowel
+    return _voiced(rng, singer, notes, n_frames, f0_of, vowels_only=on_vowels, cache_dir=cache_dir)
 
 
 def drawn_out(notes: tuple[Note, ...]) -> tuple[Note, ...]:
@@ -134,7 +136,14 @@ def rap(
     rng: np.random.Generator, singer: Singer, notes: tuple[Note, ...], n_frames: int, *, cache_dir: Path | None = None
 ) -> Audio:
     """Speak or shout words in the rhythm of the notes, more or less near to their pitch; ``(n_frames, 1)`` float32."""
-    n = int(n_frames / SAMPLE_RATE_HZ * PER_S) + 1
+    return rapped(rng, singer, notes, n_frames, cache_dir=cache_dir).audio[:, None]
+
+
+def rapped(
+    rng: np.random.Generator, singer: Singer, notes: tuple[Note, ...], n_frames: int, *, cache_dir: Path | None = None
+) -> Sung:
+    """Rap, and say at what pitch."""
+    n = n_ticks_of(n_frames)
     base_hz = 440 * 2 ** ((singer.centre_pitch - 74) / 12)
     line = gaussian_filter1d(rng.normal(0, 1, n), 25) * 14 + gaussian_filter1d(rng.normal(0, 1, n), 8) * 2
     middle, sung = float(np.median([n.pitch for n in notes])), float(rng.choice([0.0, 0.0, 0.4, 0.9]))
@@ -158,17 +167,21 @@ def _melodic(
 ) -> NDArray[np.float64]:
     pitch = np.full(n, notes[0].pitch + octaves, float)
     vibrato = np.zeros(n)
+    delivery, middle = singer.delivery, float(np.median([n.pitch for n in notes])) + octaves
     for note in notes:
         a, b = int(note.begin_s * PER_S), min(n, int((note.begin_s + note.length_s) * PER_S))
         if a >= n:
             break
         pitch[a:] = note.pitch + octaves
         t = np.arange(max(0, b - a)) / PER_S
-        depth = np.clip((t - 0.2) / 0.3, 0, 1) * rng.uniform(0.5, 1.2) * singer.vibrato_cents / 100
+        depth = np.clip((t - delivery.vibrato_after_s) / 0.3, 0, 1) * rng.uniform(0.5, 1.2) * singer.vibrato_cents / 100
         vibrato[a:b] = depth * np.sin(2 * np.pi * singer.vibrato_hz * rng.uniform(0.95, 1.05) * t)
-        if not singer.is_tuned and rng.random() < 0.3:
-            scoop = int(0.12 * PER_S)
-            pitch[a : a + scoop] -= np.linspace(rng.uniform(0.3, 1.5), 0, scoop)[: max(0, n - a)]
+        if not singer.is_tuned and rng.random() < delivery.scoop_share:
+            scoop = int(delivery.scoop_s * PER_S)
+            pitch[a : a + scoop] -= np.linspace(rng.uniform(*delivery.scoop_semitones), 0, scoop)[: max(0, n - a)]
+        if delivery.spoken:
+            pitch[a:] -= delivery.spoken * 0.8 * (pitch[a] - middle)
+            pitch[a:b] -= delivery.spoken * rng.uniform(0, 7) * np.linspace(-0.4, 1, max(0, b - a))
     drift = gaussian_filter1d(rng.normal(0, 1, n), 40) * 9 * singer.looseness_cents / 100
     jitter = gaussian_filter1d(rng.normal(0, 1, n), 2) * (0.005 if singer.is_tuned else 0.05)
     return 440 * 2 ** ((gaussian_filter1d(pitch, singer.glide_s * PER_S) + vibrato + drift + jitter - 69) / 12)
@@ -183,7 +196,7 @@ def _voiced(
     *,
     vowels_only: bool,
     cache_dir: Path | None,
-) -> Audio:
+) -> Sung:
     n = len(f0_of)
     words = texts_of(singer.voice, "words")
     lyrics = [words[int(i)] for i in rng.integers(len(words), size=8 if vowels_only else 16)]
@@ -193,6 +206,8 @@ def _voiced(
     envelope[:, 0] = vocoder.SILENCE_DB / 8.686 * vocoder.NEPER
     breath, f0, gain = np.zeros((n, 1)), np.zeros(n), np.zeros(n)
     breaths = np.zeros(n)
+    takes = recorded_takes.Takes.of(singer.voice, lyrics, cache_dir) if singer.delivery.is_as_recorded else None
+    place = np.zeros(n)
     last_end = -BREATH_GAP_S
     slurred = _slurred(rng, singer, notes)
     syllable = -1
@@ -218,6 +233,8 @@ def _voiced(
         frames[:, 0] -= vocoder.NEPER * np.percentile(vocoder.level_of(frames), 90)
         envelope[a:b], breath[a:b] = frames, word.breath[low] * (1 - singer.breathiness)
         f0[a:b] = np.where(voiced, f0_of[a:b], 0.0)
+        if takes is not None:
+            place[a:b] = path + takes.begins[text]
         at = np.arange(b - a)
         edge = np.minimum(np.inf if slurred[i] else (at + 1) / 5, np.inf if slurred[i + 1] else (b - a - at) / 5)
         shape = 1 - rng.uniform(0, 0.35) * np.linspace(0, 1, b - a) ** 2
@@ -228,15 +245,32 @@ def _voiced(
     envelope[:, 1] -= vocoder.TILT_PER_DB * singer.tilt_db
     smooth = gaussian_filter1d(envelope, 1.5, axis=0)
     sings = binary_dilation(gain > 0, iterations=MARGIN_FRAMES)
-    kept = vocoder.synthesise(rng, f0[sings], smooth[sings], breath[sings], size=singer.size, air_db=singer.air_db)
+    if takes is None:
+        kept = vocoder.synthesise(rng, f0[sings], smooth[sings], breath[sings], size=singer.size, air_db=singer.air_db)
+    else:
+        kept = takes.at(
+            rng, place[sings], f0[sings], size=singer.size, tilt_db=singer.tilt_db, breathiness=singer.breathiness
+        )
     sound = _spread(kept, sings)
+    if singer.delivery.growl:
+        sound *= _growl(rng, f0, singer.delivery.growl, len(sound))
     peak = float(np.percentile(np.abs(sound), 99.8)) + 1e-9
     when = np.arange(n_frames) / SAMPLE_RATE_HZ * PER_S
     sound = np.pad(sound, (0, max(0, n_frames - len(sound))))[:n_frames] / peak * np.interp(when, np.arange(n), gain)
     inhaled = sosfilt(_BREATH_BAND, rng.normal(size=n_frames)) * np.interp(
         when, np.arange(n), gaussian_filter1d(breaths, 12)
     )
-    return (0.5 * (sound + inhaled)).astype(np.float32)[:, None]
+    return Sung(audio=(0.5 * (sound + inhaled)).astype(np.float32), f0_hz=f0)
+
+
+def _growl(rng: np.random.Generator, f0_hz: NDArray[np.float64], depth: float, n_frames: int) -> Audio:
+    """Return the gain that weakens every second period, now more, now less."""
+    periods = np.cumsum(f0_hz) / PER_S
+    much = np.clip(depth * (0.7 + 4 * gaussian_filter1d(rng.normal(0, 1, len(f0_hz)), 30)), 0.0, 0.9)
+    at = np.arange(n_frames) / SAMPLE_RATE_HZ * PER_S
+    tick = np.arange(len(f0_hz))
+    wave = 0.5 - 0.5 * np.cos(np.pi * np.interp(at, tick, periods))
+    return (1 - np.interp(at, tick, much) * wave).astype(np.float32)
 
 
 def _spread(kept: Audio, sings: NDArray[np.bool_]) -> Audio:

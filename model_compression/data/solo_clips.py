@@ -15,10 +15,11 @@ from model_compression.data import (
     performers,
     recorded_sounds,
     singing,
-    studio,
     surroundings,
     talkers,
     textures,
+    vocal_effects,
+    vocal_parts,
 )
 from model_compression.data.composer import compose
 from model_compression.data.composer_song import Note
@@ -264,10 +265,14 @@ def _kit(rng: np.random.Generator, split: str, n_frames: int, seconds: float) ->
 def _voice(
     rng: np.random.Generator, role: str, split: str, n_frames: int, seconds: float, cache_dir: Path | None
 ) -> Stem:
-    singer = singing.draw_singer(rng, split)
     is_backing = role == "vocal_backing"
+    singer = singing.draw_singer(rng, split, is_backing=is_backing)
     notes = figure(rng, (50, 76), seconds, may_chord=False)
     family = singer.voice.name
+    if is_backing and split != "test" and rng.random() < vocal_parts.SHARE_OF_BACKING:
+        lead = singing.draw_singer(rng, split)
+        audio, company = vocal_parts.backing(rng, singer, notes, n_frames, lead=lead, cache_dir=cache_dir)
+        return _produced_voice(rng, audio, role, split, company[0].voice.name)
     if is_backing and rng.random() < 0.3:
         notes = singing.drawn_out(notes)
     if is_backing and rng.random() < 0.4:
@@ -278,6 +283,14 @@ def _voice(
     else:
         only_vowels = rng.random() < (0.5 if is_backing else 0.1)
         audio = singing.sing(rng, singer, notes, n_frames, vowels_only=only_vowels, cache_dir=cache_dir)
+    return _produced_voice(rng, audio, role, split, family)
+
+
+def _produced_voice(rng: np.random.Generator, audio: Audio, role: str, split: str, family: str) -> Stem:
     sound = instruments.coloured(rng, audio, role)
-    tempo_bpm = float(rng.uniform(75, 160))
-    return Stem(audio=studio.produced(rng, sound, is_backing=is_backing, tempo_bpm=tempo_bpm), role=role, family=family)
+    tempo_bpm, is_backing = float(rng.uniform(75, 160)), role == "vocal_backing"
+    return Stem(
+        audio=vocal_effects.produced(rng, sound, split, is_backing=is_backing, tempo_bpm=tempo_bpm),
+        role=role,
+        family=family,
+    )

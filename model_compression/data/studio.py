@@ -7,6 +7,8 @@ is not heard as going on where it has ended.
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d, maximum_filter1d
@@ -23,12 +25,22 @@ LONGEST_TAIL_S = 1.4
 HARMONIES = (-12, -5, 3, 4, 7, 12)  # semitones of those who sing along
 
 
-def produced(rng: np.random.Generator, audio: Audio, *, is_backing: bool, tempo_bpm: float) -> Audio:
-    """Produce a vocal, or leave it dry; same shape ``(n_frames, n_lanes)`` float32 and same peak."""
+class Chain(Protocol):
+    """Puts a vocal of peak 1 through what is drawn; peak 1 again."""
+
+    def __call__(self, rng: np.random.Generator, audio: Audio, /, *, is_backing: bool, tempo_bpm: float) -> Audio:
+        """Take and give ``(n_frames, n_lanes)`` float32."""
+
+
+def produced(
+    rng: np.random.Generator, audio: Audio, *, is_backing: bool, tempo_bpm: float, chain: Chain | None = None
+) -> Audio:
+    """Produce a vocal, or leave it dry; same length ``(n_frames, n_lanes)`` float32 and same peak."""
     peak = float(np.abs(audio).max(initial=0.0))
     if rng.random() >= SHARE_PRODUCED or peak < 1e-6:
         return audio
-    return studio(rng, audio / np.float32(peak), is_backing=is_backing, tempo_bpm=tempo_bpm) * np.float32(peak)
+    made_by = chain or studio
+    return made_by(rng, audio / np.float32(peak), is_backing=is_backing, tempo_bpm=tempo_bpm) * np.float32(peak)
 
 
 def studio(rng: np.random.Generator, audio: Audio, *, is_backing: bool, tempo_bpm: float) -> Audio:
@@ -56,13 +68,15 @@ def studio(rng: np.random.Generator, audio: Audio, *, is_backing: bool, tempo_bp
     return (sound / _peak(sound)).astype(np.float32)
 
 
-def compressed(audio: Audio, *, ratio: float, under_peak_db: float) -> Audio:
-    """Bring down what is louder than a threshold under the peak; looks ahead 5 ms, so that nothing overshoots."""
+def compressed(
+    audio: Audio, *, ratio: float, under_peak_db: float, hold_ms: int = 30, smooth_ms: float = 12.0
+) -> Audio:
+    """Bring down what is louder than a threshold under the peak; looks ahead, so that nothing overshoots."""
     level = np.abs(audio).max(axis=1)
     hops = np.pad(level, (0, -len(level) % HOP)).reshape(-1, HOP).max(axis=1)
     over_db = 20 * np.log10(hops / _peak(audio) + 1e-6) + under_peak_db
-    held = maximum_filter1d(np.maximum(over_db, 0.0), 30)
-    gain_db = -(1 - 1 / ratio) * gaussian_filter1d(held, 12)
+    held = maximum_filter1d(np.maximum(over_db, 0.0), hold_ms)
+    gain_db = -(1 - 1 / ratio) * gaussian_filter1d(held, smooth_ms)
     at = np.arange(len(audio)) / HOP
     gain = np.interp(at, np.arange(len(hops)), 10 ** (gain_db / 20))
     return (audio * gain[:, None]).astype(np.float32)
@@ -125,13 +139,19 @@ def echoed(rng: np.random.Generator, audio: Audio, tempo_bpm: float) -> Audio:
     return out
 
 
-def plate(rng: np.random.Generator, audio: Audio) -> Audio:
+def plate(
+    rng: np.random.Generator,
+    audio: Audio,
+    *,
+    rt60_s: tuple[float, float] = (0.5, 2.4),
+    longest_tail_s: float = LONGEST_TAIL_S,
+) -> Audio:
     """Return the reverberation alone, peak 1: noise that dies away, the highs first, as of a plate (Moorer 1979)."""
-    rt60_s = float(rng.uniform(0.5, 2.4))
-    n_taps = int(min(rt60_s * 0.6, LONGEST_TAIL_S) * SAMPLE_RATE_HZ)
+    decay_s = float(rng.uniform(*rt60_s))
+    n_taps = int(min(decay_s * 0.6, longest_tail_s) * SAMPLE_RATE_HZ)
     t = np.arange(n_taps) / SAMPLE_RATE_HZ
     noise = rng.normal(size=(n_taps, audio.shape[1]))
-    low, high = np.exp(-6.9 * t / rt60_s), np.exp(-6.9 * t / (rt60_s * rng.uniform(0.3, 0.7)))
+    low, high = np.exp(-6.9 * t / decay_s), np.exp(-6.9 * t / (decay_s * rng.uniform(0.3, 0.7)))
     soft = sosfilt(butter(1, 2500, "lowpass", fs=SAMPLE_RATE_HZ, output="sos"), noise, axis=0)
     taps = soft * low[:, None] + (noise - soft) * high[:, None]
     edges_hz = [float(rng.uniform(150, 500)), float(rng.uniform(4000, 12000))]
