@@ -245,6 +245,8 @@ def _voiced(
     envelope[:, 1] -= vocoder.TILT_PER_DB * singer.tilt_db
     smooth = gaussian_filter1d(envelope, 1.5, axis=0)
     sings = binary_dilation(gain > 0, iterations=MARGIN_FRAMES)
+    if not sings.any():  # every note was too short, or fell behind the end
+        return Sung(audio=np.zeros(n_frames, np.float32), f0_hz=f0)
     if takes is None:
         kept = vocoder.synthesise(rng, f0[sings], smooth[sings], breath[sings], size=singer.size, air_db=singer.air_db)
     else:

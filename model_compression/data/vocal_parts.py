@@ -164,6 +164,8 @@ def stacked_takes(
 ) -> Audio:
     """Add further takes to the first, or put them in its place: ``(n_frames, 1 or 2)`` float32 of peak 0.5."""
     out = np.float32(first_lin) * np.repeat(first.audio[:, None], 1 + is_stereo, axis=1)
+    if not first.audio.any():  # nobody sings
+        return out
     voice = marked(_whole_ticks(first), first.f0_hz)
     for take, higher in zip(takes, semitones, strict=True):
         angle = take.place * np.pi / 2

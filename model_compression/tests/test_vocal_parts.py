@@ -199,3 +199,16 @@ def test_songs_of_the_test_split_know_none_either(monkeypatch: pytest.MonkeyPatc
         stems, _ = performers._vocal(rng, "test", part, song, lead, cache_dir)
         made.append(stems[0].audio.tobytes())
     assert made[0] == made[1]
+
+
+@pytest.mark.parametrize("kind", list(vocal_parts.KINDS))
+def test_a_part_of_notes_too_short_to_sing_is_silence(
+    kind: str, singer: Singer, cache_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vocal_parts, "KINDS", {kind: 1.0})
+    brief = tuple(replace(note, length_s=0.02) for note in LINE)
+    audio, _ = vocal_parts.backing(np.random.default_rng(5), singer, brief, N_FRAMES, tune=brief, cache_dir=cache_dir)
+    assert audio.shape[0] == N_FRAMES
+    assert np.isfinite(audio).all()
+    if kind in ("double", "choir of one"):  # others draw notes out, or write their own
+        assert not audio.any()
