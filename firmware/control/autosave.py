@@ -122,11 +122,14 @@ class Autosave:
 
     def _keep_the_one_before(self) -> None:
         link = self.path.with_name(f".{BEFORE}.link.part")
-        with suppress(OSError):  # not every file system has links; then there is only the last
+        with suppress(OSError):
             if self.path.is_file() and is_broken(self.path.read_bytes()):
                 return  # the disk has changed it meanwhile: the one before is the better one
             link.unlink(missing_ok=True)
-            link.hardlink_to(self.path)
+            try:
+                link.hardlink_to(self.path)
+            except OSError:  # no links on this disk, or none to a file that is somebody else's
+                link = self.path  # it may move: the newest is whole, so there still are two
             link.replace(self.path.with_name(BEFORE))
 
     def _tell_refusal(self, error: Exception) -> None:

@@ -432,6 +432,20 @@ def test_what_the_disk_has_changed_does_not_become_the_one_before(tmp_path: Path
     assert [level_of(read_scene(tmp_path / name)) for name in (LAST, BEFORE)] == [-3.0, -1.0]
 
 
+def test_a_last_state_that_cannot_be_linked_becomes_the_one_before_all_the_same(
+    tmp_path: Path, control: Control, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(self: Path, target: Path) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))  # as of a file that root wrote by hand
+
+    monkeypatch.setattr(Path, "hardlink_to", refuse)
+    fill(tmp_path, last=-2.0)
+    turn(control, -3.0)
+    with Autosave(tmp_path) as autosave:
+        autosave.look(control, 0.0)
+    assert [level_of(read_scene(tmp_path / name)) for name in (LAST, BEFORE)] == [-3.0, -2.0]
+
+
 def test_a_channel_with_another_name_begins_afresh(tmp_path: Path, control: Control) -> None:
     turn(control, -7.0)
     control.set_parameter("channel", 1, "fader.level_db", -8.0)
