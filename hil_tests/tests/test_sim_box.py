@@ -78,10 +78,15 @@ def test_late_wake_is_over_once_the_engine_has_done_with_it_however_long_that_ta
     box.pass_time(0.1)
     engine = box.service("engine")
     engine.send(signal.SIGSTOP)
-    goes_on = threading.Timer(HELD_UP_S, engine.send, args=(signal.SIGCONT,))
-    goes_on.start()
+    may_look = threading.Event()
+
+    def let_go() -> None:
+        may_look.set()
+        engine.send(signal.SIGCONT)
+
+    threading.Timer(HELD_UP_S, let_go).start()
     box.faults.end("late_wake")
-    assert goes_on.finished.is_set(), "the engine had not even looked"
+    assert may_look.is_set(), "the engine had not even looked"
     told = box.card.report()
     assert told["state"] == "running"
     assert told["card"]["capture"]["wait_frame"] > told["card"]["frame"], "it does not sleep for a frame to come"
