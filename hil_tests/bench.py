@@ -15,7 +15,8 @@ from host_tools.seeding import MARK, Seed
 from host_tools.tests.cable import Cable
 
 from .drivers.boot_rom import chosen_partition, read_file
-from .drivers.qemu_box import PROMPT, BoxError, QemuBox
+from .drivers.emulator import BoxError
+from .drivers.qemu_box import PROMPT, QemuBox
 from .laptop import Laptop
 from .partitions import Extent, extents
 from .releases import Releases

@@ -14,7 +14,8 @@ from typing import Any
 from host_tools.boxes import Boxes
 from host_tools.device import Device
 
-from .drivers.qemu_box import BoxError, QemuBox
+from .drivers.emulator import BoxError
+from .drivers.qemu_box import QemuBox
 
 COMMAND_S = 3600.0  # of a busy machine
 

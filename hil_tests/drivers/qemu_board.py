@@ -29,8 +29,9 @@ from host_tools.seeding import MARK, Seed
 
 from .boot_rom import RomError, partition_offset_bytes
 from .built_image import built_image
+from .emulator import CLOCK, CLOCK_WITHOUT_REST, BoxError
 from .loop_link import LoopLink
-from .qemu_box import CLOCK, CLOCK_WITHOUT_REST, PROMPT, BoxError, Moment, QemuBox
+from .qemu_box import PROMPT, Moment, QemuBox
 from .systemd_box import SystemdBox
 from .systemd_shell import PLAIN_LINE
 

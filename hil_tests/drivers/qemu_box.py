@@ -9,7 +9,6 @@ import argparse
 import os
 import re
 import selectors
-import socket
 import subprocess
 import sys
 import tempfile
@@ -22,23 +21,10 @@ from typing import Self
 
 from .boot_rom import NVRAM_BYTES, RomError, Start, start
 from .console import printed_by
-from .monitor import Monitor, MonitorError
+from .emulator import CHUNK_BYTES, CLOCK, BoxError, Emulator, Wiring
 
-MEMORY_MIB = 1024
 PROMPT = "root@evenhand:~# "
-CHUNK_BYTES = 65536
-MACHINE = ("-M", "virt", "-cpu", "cortex-a72", "-smp", "1", "-m", str(MEMORY_MIB))
-# Time is counted in instructions: a busy host makes the box slow, and does not cost it periods.
-CLOCK = ("-accel", "tcg", "-icount", "shift=0,sleep=on")
-# Nor does one that is idle wait: what is due next comes at once, and nothing depends on the wall clock.
-CLOCK_WITHOUT_REST = ("-accel", "tcg", "-icount", "shift=0,sleep=off")
-# What the box wrote lies in this machine's memory, which outlives an emulator that is killed. Nobody waits for this
-# machine's disk: the clock of the box would run on meanwhile.
-DISK = "format=raw,cache=unsafe"
-
-
-class BoxError(Exception):
-    """The box did not do what was waited for; its last words are in the message."""
+LAST_CHARACTERS = 400
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,14 +57,12 @@ class QemuBox:
         self, disk: Path, work: Path, *, ports: Sequence[tuple[int, int]] = (), cable: Path | None = None,
         clock: Sequence[str] = CLOCK,
     ) -> None:  # fmt: skip
-        self.disk, self._work, self._ports, self._cable = disk, work, tuple(ports), cable
-        self.clock = clock
+        self.disk, self.clock, self._work = disk, clock, work
         self._nvram = work / "nvram"
+        self._wiring = Wiring(disk=disk, nvram=self._nvram, ports=tuple(ports), cable=cable)
         self.log = work / "line.log"  # all that came over the serial line, as it comes, and where each start begins
         self._nvram.write_bytes(bytes(NVRAM_BYTES))
-        self._process: subprocess.Popen[bytes] | None = None
-        self._line: socket.socket | None = None
-        self._monitor: Monitor | None = None
+        self._emulator: Emulator | None = None
         self.said = ""  # all that came over the serial line
         self.starts: list[Start] = []
         self._mark = 0  # how far it was waited for
@@ -134,7 +118,7 @@ class QemuBox:
     @property
     def is_on(self) -> bool:
         """Whether it has power, and has not just reset."""
-        return self._process is not None and self._process.poll() is None
+        return self._emulator is not None and self._emulator.is_running
 
     def go_on(self, is_over: Callable[[], bool], timeout_s: float) -> bool:
         """Let it run, through every reset, until something is so; return whether it came to be."""
@@ -162,13 +146,14 @@ class QemuBox:
                 return match
             if time.monotonic() > until_s:
                 raise BoxError(f"no {pattern!r} within {timeout_s:.0f} s; it said: {self.last_words}")
-            if not self._take(0.2) and self._process is not None and self._process.poll() is not None:
-                raise BoxError(f"it went down before {pattern!r}; {self._complaint()}; it said: {self.last_words}")
+            if not self._take(0.2) and self._emulator is not None and not self._emulator.is_running:
+                complaint = self._emulator.complaint()
+                raise BoxError(f"it went down before {pattern!r}; {complaint}; it said: {self.last_words}")
 
     def type(self, text: str) -> None:
         """Type on the serial line."""
-        assert self._line is not None
-        self._line.sendall(text.encode())
+        assert self._emulator is not None
+        self._emulator.type(text)
 
     def run(self, command: str, timeout_s: float = 60.0) -> str:
         """Run a command in the shell on the serial line and return what it printed.
@@ -210,7 +195,7 @@ class QemuBox:
                     if not text:
                         return
                     self.type(text.decode("utf-8", "replace"))
-                if self._process is not None and self._process.poll() is not None:
+                if self._emulator is not None and not self._emulator.is_running:
                     self.wait_for_reset(1.0)
 
     @property
@@ -221,7 +206,7 @@ class QemuBox:
     @property
     def last_words(self) -> str:
         """The end of what it said."""
-        return self.said[-400:]
+        return self.said[-LAST_CHARACTERS:]
 
     def save(self, folder: Path) -> Moment:
         """Keep this moment in a folder: memory, devices, disk. The box stands still meanwhile.
@@ -231,15 +216,12 @@ class QemuBox:
         BoxError
             When the emulator does not.
         """
-        assert self._monitor is not None
-        try:
-            self._monitor.ask("stop")
-            _copy(self.disk, folder / "disk")
-            _copy(self._nvram, folder / "nvram")
-            self._monitor.save(folder / "machine")
-            self._monitor.ask("cont")
-        except MonitorError as error:
-            raise BoxError(f"the emulator cannot be saved: {error}") from None
+        assert self._emulator is not None
+        self._emulator.stand_still()
+        _copy(self.disk, folder / "disk")
+        _copy(self._nvram, folder / "nvram")
+        self._emulator.save(folder / "machine")
+        self._emulator.go_on()
         return Moment(folder=folder, start=self.starts[-1], clock=self.clock)
 
     def restore(self, moment: Moment) -> None:
@@ -254,7 +236,7 @@ class QemuBox:
         _copy(moment.folder / "disk", self.disk)
         _copy(moment.folder / "nvram", self._nvram)
         self.clock = moment.clock
-        self._go_on_from(moment.start, moment.folder / "machine")
+        self._begin(moment.start, saved=moment.folder / "machine")
 
     def rest_when_idle(self) -> None:
         """Go on by ``CLOCK`` from this very moment, and from the next start on. Connections from before are gone.
@@ -267,37 +249,25 @@ class QemuBox:
         if self.clock == CLOCK:
             return
         self.clock = CLOCK
-        if not self.is_on:
+        if self._emulator is None or not self._emulator.is_running:
             return
-        assert self._monitor is not None
         with tempfile.TemporaryDirectory(dir=self._work) as name:
             machine = Path(name, "machine")
-            try:
-                self._monitor.ask("stop")
-                self._monitor.save(machine)
-            except MonitorError as error:
-                raise BoxError(f"the emulator cannot be saved: {error}") from None
+            self._emulator.stand_still()
+            self._emulator.save(machine)
             self._stop()
-            self._go_on_from(self.starts[-1], machine)
-
-    def _go_on_from(self, chosen: Start, machine: Path) -> None:
-        self._begin(chosen, "-incoming", f"exec:cat '{machine}'")
-        assert self._monitor is not None
-        try:
-            self._monitor.go_on_from_saved()
-        except MonitorError as error:
-            raise BoxError(f"the emulator cannot go on: {error}; {self._complaint()}") from None
+            self._begin(self.starts[-1], saved=machine)
 
     def _wait_until_it_ends(self, what: str, timeout_s: float) -> None:
         until_s = time.monotonic() + timeout_s
-        assert self._process is not None
-        while self._process.poll() is None:
+        assert self._emulator is not None
+        while self._emulator.is_running:
             if time.monotonic() > until_s:
                 raise BoxError(f"no {what} within {timeout_s:.0f} s; it said: {self.last_words}")
             self._take(0.2)
         self._take(0.0)
-        if self._process.returncode != 0:
-            raise BoxError(f"the emulator failed: {self._complaint()}")
+        if self._emulator.has_failed:
+            raise BoxError(f"the emulator failed: {self._emulator.complaint()}")
         self._stop()
 
     def _launch(self) -> Start:
@@ -306,95 +276,30 @@ class QemuBox:
         self._begin(chosen)
         return chosen
 
-    def _begin(self, chosen: Start, *words: str) -> None:
+    def _begin(self, chosen: Start, *, saved: Path | None = None) -> None:
         self.starts.append(chosen)
         self._note(
             f"\n[start {len(self.starts)}, partition {chosen.partition}{', a try' * chosen.is_tryboot}]\n".encode()
         )
         self._start_mark = len(self.said)
-        (line, their_line), (monitor, their_monitor) = socket.socketpair(), socket.socketpair()
-        with their_line, their_monitor:
-            self._process = subprocess.Popen(
-                [*self._command(chosen), "-chardev", f"socket,id=line,fd={their_line.fileno()}", "-serial",
-                 "chardev:line", "-chardev", f"socket,id=monitor,fd={their_monitor.fileno()}", "-mon",
-                 "chardev=monitor,mode=control", *words],
-                pass_fds=(their_line.fileno(), their_monitor.fileno()), stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-            )  # fmt: skip
-        self._line, self._monitor = line, Monitor(monitor)
-
-    def _command(self, chosen: Start) -> list[str]:
-        tree = self._device_tree(chosen)
-        forwarded = "".join(f",hostfwd=tcp:127.0.0.1:{here}-:{there}" for here, there in self._ports)
-        return [
-            "qemu-system-aarch64", *MACHINE, *self.clock, "-nodefaults", "-display", "none", "-no-reboot",
-            "-dtb", str(tree), "-kernel", str(chosen.kernel), "-initrd", str(chosen.first_root), "-append",
-            chosen.command_line, "-drive", f"if=none,id=card,file={self.disk},{DISK}",
-            "-device", "virtio-blk-pci,drive=card",
-            "-drive", f"if=none,id=nvram,file={self._nvram},{DISK}",
-            "-device", "virtio-blk-pci,drive=nvram,serial=nvram",
-            "-netdev", f"user,id=net{forwarded}",
-            "-device", "virtio-net-pci,netdev=net,romfile=",  # Debian keeps that ROM in another package
-            "-device", "virtio-rng-pci", "-device", "i6300esb", "-action", "watchdog=reset", *self._cable_end(),
-        ]  # fmt: skip
-
-    def _cable_end(self) -> list[str]:
-        if self._cable is None:
-            return []
-        return ["-device", "virtio-serial-pci", "-chardev", f"serial,id=cable,path={self._cable}",
-                "-device", "virtconsole,chardev=cable"]  # fmt: skip
-
-    def _device_tree(self, chosen: Start) -> Path:
-        """Return the machine's device tree with what the boot loader says, big-endian as everything in it."""
-        tree = self._work / "board.dtb"
-        dump = ["qemu-system-aarch64", "-M", f"virt,dumpdtb={tree}", *MACHINE[2:], "-nodefaults", "-display", "none"]
-        subprocess.run(dump, check=True, capture_output=True)
-        for name, number in (("partition", chosen.partition), ("tryboot", int(chosen.is_tryboot))):
-            subprocess.run(
-                ["fdtput", "-p", "-t", "i", str(tree), "/chosen/bootloader", name, str(number)],
-                check=True, capture_output=True,
-            )  # fmt: skip
-        return tree
+        self._emulator = Emulator(chosen, self._wiring, clock=self.clock, work=self._work, saved=saved)
 
     def _take(self, timeout_s: float) -> bool:
-        if self._line is None:
+        came = None if self._emulator is None else self._emulator.take(timeout_s)
+        if came is None:
             return False
-        with selectors.DefaultSelector() as selector:
-            selector.register(self._line, selectors.EVENT_READ)
-            if not selector.select(timeout_s):
-                return False
-        try:
-            chunk = self._line.recv(CHUNK_BYTES)
-        except ConnectionResetError:
-            chunk = b""
-        self.said += chunk.decode("utf-8", "replace")
-        self._note(chunk)
-        if not chunk:
-            time.sleep(min(timeout_s, 0.05))
-        return bool(chunk)
+        self.said += came.decode("utf-8", "replace")
+        self._note(came)
+        return bool(came)
 
     def _note(self, came: bytes) -> None:
         with self.log.open("ab") as log:
             log.write(came)
 
     def _stop(self) -> None:
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            if self._process.stderr is not None:
-                self._process.stderr.close()
-            self._process = None
-        for end in (self._line, self._monitor):
-            if end is not None:
-                end.close()
-        self._line = self._monitor = None
-
-    def _complaint(self) -> str:
-        """Return what an emulator that is going down says of that."""
-        assert self._process is not None
-        assert self._process.stderr is not None
-        self._process.kill()
-        return self._process.stderr.read().decode(errors="replace")[:300]
+        if self._emulator is not None:
+            self._emulator.stop()
+            self._emulator = None
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from hil_tests.drivers.emulator import CLOCK, CLOCK_WITHOUT_REST
 from hil_tests.drivers.monitor import Monitor, MonitorError
-from hil_tests.drivers.qemu_box import CLOCK, CLOCK_WITHOUT_REST
 
 pytestmark = pytest.mark.skipif(shutil.which("qemu-system-aarch64") is None, reason="no emulator is installed")
 MACHINE = ("-M", "virt", "-cpu", "cortex-a72", "-m", "16", "-nodefaults", "-display", "none")

@@ -9,7 +9,8 @@ import pytest
 
 from board_configs.board import load_board
 from hil_tests.bench import board_text
-from hil_tests.drivers.qemu_box import BoxError, QemuBox
+from hil_tests.drivers.emulator import BoxError
+from hil_tests.drivers.qemu_box import QemuBox
 
 
 def test_board_of_the_bench_is_the_shipped_one_but_smaller_and_asks_less(tmp_path: Path) -> None:
