@@ -38,11 +38,12 @@ class SystemdShell:
 
     def put(self, content: bytes, path: str) -> None:
         """Write a file, whole or not at all; for what is small."""
-        text, name = base64.b64encode(content).decode(), shlex.quote(path)
-        self._run(f"mkdir -p {shlex.quote(str(Path(path).parent))} && : >{name}.b64", COMMAND_S)
+        text, name, folder = base64.b64encode(content).decode(), shlex.quote(path), shlex.quote(str(Path(path).parent))
+        self._run(f"mkdir -p {folder} && : >{name}.b64", COMMAND_S)
         for at in range(0, len(text), CHUNK_CHARACTERS):
             self._run(f"printf %s {text[at : at + CHUNK_CHARACTERS]} >>{name}.b64", COMMAND_S)
-        self._run(f"base64 -d {name}.b64 >{name}.part && rm {name}.b64 && mv {name}.part {name} && sync", COMMAND_S)
+        self._run(f"base64 -d {name}.b64 >{name}.part && rm {name}.b64", COMMAND_S)
+        self._run(f"sync {name}.part && mv {name}.part {name} && sync {folder}", COMMAND_S)  # not the whole machine
 
     def get(self, path: str) -> bytes:
         """Read a file; for what is small."""
@@ -77,8 +78,12 @@ class SystemdShell:
 
     def forget(self) -> None:
         """Remove what tests have left: state, scenes, recordings, settings."""
-        folders = " ".join(f"/data/evenhand/{name}/*" for name in OWN)
-        self._run(f"systemctl stop evenhand-control; rm -rf {folders} {SETTINGS}; sync", COMMAND_S)
+        content = " ".join(f"/data/evenhand/{name}/*" for name in OWN)
+        self._run(f"systemctl stop evenhand-control; rm -rf {content} {SETTINGS}", COMMAND_S)
+        folders = " ".join(f"/data/evenhand/{name}/" for name in OWN)
+        self._run(
+            f"for folder in {folders} {Path(SETTINGS).parent}; do [ ! -d $folder ] || sync $folder; done", COMMAND_S
+        )
 
     def begin(self, kind: str, amount: float = 1.0) -> None:
         """Let a fault of ``kinds`` happen."""
