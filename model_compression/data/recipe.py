@@ -17,14 +17,24 @@ from .ingredients import SOUNDS
 
 SPLITS = ("train", "valid", "test")
 BUILT_IN = Path(__file__).parent.parent / "recipes"
+MOST_TAKES = 32
 _MOST_SECONDS = 600.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class SplitSize:
-    """How much of a split: performances, and groups of clips recorded together."""
+    """How much of a split.
+
+    Attributes
+    ----------
+    takes
+        Recordings of each performance, each with its own room, faults, gains and channels.
+    clip_groups
+        Groups of clips recorded together.
+    """
 
     performances: int
+    takes: int
     clip_groups: int
 
 
@@ -36,8 +46,6 @@ class Recipe:
     ----------
     splits
         Word of ``SPLITS`` to its size.
-    takes
-        Recordings of each performance, each with its own room, faults, gains and channels.
     seconds
         Shortest and longest performance.
     scene_kinds, genres, difficulties
@@ -54,7 +62,6 @@ class Recipe:
     seed: int
     splits: dict[str, SplitSize]
     sounds: str
-    takes: int
     seconds: tuple[float, float]
     scene_kinds: dict[str, float]
     genres: dict[str, float]
@@ -116,12 +123,12 @@ class _Reader:
         splits._only(*SPLITS)
         if not splits._table:
             raise splits._wrong("", f"names no split; there are {', '.join(SPLITS)}")
+        takes = self._whole("takes", 1, MOST_TAKES)
         return Recipe(
             name=self._name(),
             seed=self._whole("seed", 0, 2**31 - 1),
-            splits={word: splits._sub(word)._split_size() for word in SPLITS if word in splits._table},
+            splits={word: splits._sub(word)._split_size(takes) for word in SPLITS if word in splits._table},
             sounds=self._sounds(),
-            takes=self._whole("takes", 1, 32),
             seconds=self._span("seconds", 2.0, _MOST_SECONDS),
             scene_kinds=self._shares("scene_kinds", SCENE_KINDS),
             genres=self._shares("genres", GENRES) if "genres" in self._table else dict.fromkeys(GENRES, 1.0),
@@ -132,10 +139,13 @@ class _Reader:
             clip_groups_per_shard=shards._whole("clip_groups", 1, 1000),
         )
 
-    def _split_size(self) -> SplitSize:
-        self._only("performances", "clip_groups")
+    def _split_size(self, takes: int) -> SplitSize:
+        """Read one split; ``takes`` is of those that do not say."""
+        self._only("performances", "takes", "clip_groups")
         return SplitSize(
-            performances=self._whole("performances", 0, 10**6), clip_groups=self._whole("clip_groups", 0, 10**6)
+            performances=self._whole("performances", 0, 10**6),
+            takes=self._whole("takes", 1, MOST_TAKES) if "takes" in self._table else takes,
+            clip_groups=self._whole("clip_groups", 0, 10**6),
         )
 
     def _wrong(self, key: str, what: str) -> ModelError:

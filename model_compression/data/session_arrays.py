@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from typing import Any
 
 import numpy as np
@@ -41,6 +42,7 @@ def session_arrays(rng: np.random.Generator, session: RecordedSession) -> Arrays
         "x": as_int8(features.x),
         "m": as_int8(features.m),
         "role": role_indices(session),
+        "family": families(session),
         "active": session.is_active,
         "importance": np.rint(255.0 * answer.importance).astype(np.uint8),
         "offset_lu": answer.offset_lu.astype(np.float16),
@@ -65,20 +67,27 @@ def session_arrays(rng: np.random.Generator, session: RecordedSession) -> Arrays
 
 
 def clip_arrays(session: RecordedSession, seconds: list[float]) -> list[Arrays]:
-    """Return ``x``, ``role`` and ``active`` of every channel with a source; each ends when its clip does.
+    """Return ``x``, ``role``, ``family`` and ``active`` of every channel with a source; each ends when its clip does.
 
     Parameters
     ----------
     seconds
         Length of the clip of each stem.
     """
-    x, roles = as_int8(features_of(session).x), role_indices(session)
+    x, roles, of = as_int8(features_of(session).x), role_indices(session), families(session)
     clips = []
     for ch, mic in enumerate(session.microphones):
         if mic.stem is not None:
             n_ticks = min(len(x), int(seconds[mic.stem] * TICKS_PER_S))
-            clips.append({"x": x[:n_ticks, ch, :], "role": roles[ch], "active": session.is_active[:n_ticks, ch]})
+            active = session.is_active[:n_ticks, ch]
+            clips.append({"x": x[:n_ticks, ch, :], "role": roles[ch], "family": of[ch], "active": active})
     return clips
+
+
+def families(session: RecordedSession) -> NDArray[np.uint32]:
+    """Return a number for the instrument, kit or voice of each channel, the same wherever it plays; 0 for none."""
+    names = ["" if mic.stem is None else session.stems[mic.stem].family for mic in session.microphones]
+    return np.array([zlib.crc32(name.encode()) for name in names], np.uint32)
 
 
 def as_int8(values: NDArray[np.float32]) -> NDArray[np.int8]:

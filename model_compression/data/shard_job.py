@@ -70,7 +70,7 @@ class ShardJob:
         return [
             self.audio / f"{self.split}_{item:05d}_{take}"
             for item in range(self.first, self.last)
-            for take in range(self.recipe.takes)
+            for take in range(self.recipe.splits[self.split].takes)
         ]
 
 
@@ -139,7 +139,7 @@ def _dealt(rng: np.random.Generator, shares: dict[str, float], n: int) -> list[s
 def _scene(job: ShardJob, item: int) -> tuple[list[Arrays], set[str]]:
     recipe, rng = job.recipe, job.rng(item, 0)
     scene_kind, genre = drawn_scenes(recipe, job.split)[item]
-    n_takes = recipe.takes * recipe.splits[job.split].performances
+    size = recipe.splits[job.split]
     line_up = draw(rng, job.line_ups) if job.line_ups else None
     if line_up is not None:
         genre = line_up.genre
@@ -150,14 +150,14 @@ def _scene(job: ShardJob, item: int) -> tuple[list[Arrays], set[str]]:
         performance = thinned(rng, performance, line_up)
     made = []
     folders = job.audio_folders()
-    for take in range(recipe.takes):
+    for take in range(size.takes):
         take_rng = job.rng(item, 1 + take)
-        difficulty = _difficulty(job, item * recipe.takes + take, n_takes)
+        difficulty = _difficulty(job, item * size.takes + take, size.takes * size.performances)
         session = record(take_rng, performance, job.split, difficulty)
         arrays = session_arrays(take_rng, session)
         made.append(arrays)
         if folders:
-            write_session(folders[(item - job.first) * recipe.takes + take], session, arrays)
+            write_session(folders[(item - job.first) * size.takes + take], session, arrays)
     return made, set(performance.ingredients)
 
 

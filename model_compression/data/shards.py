@@ -18,7 +18,7 @@ from ..errors import ModelError
 from .session_arrays import Arrays
 
 INDEX = "index.json"
-FORMAT = 1
+FORMAT = 2
 PREFIX = {"scenes": "s", "clips": "c"}  # of the arrays of one item
 
 

@@ -155,6 +155,7 @@ def _unsaid(session: LoadedSession, n_ticks: int, gain_fault_db: NDArray[np.floa
         "gain_fault_db": gain_fault_db.astype(np.float32),
         "eq_fault_db": np.zeros((n, 4), np.float32),
         "difficulty": np.array(0, np.int16),
+        "family": np.full(n, zlib.crc32(f"{session.set_name}/{session.name}".encode()), np.uint32),
     }
 
 

@@ -81,6 +81,7 @@ def make_session(rng: np.random.Generator, *, n_ticks: int, n_channels: int) -> 
         "x": _as_int8(x),
         "m": _as_int8(m),
         "role": role.astype(np.int16),
+        "family": (10 * role + np.arange(n_channels) % 3).astype(np.uint32),
         "active": active,
         "importance": importance.astype(np.uint8),
         "offset_lu": offset_lu.astype(np.float16),

@@ -45,7 +45,7 @@ def band(
     half = seconds / 2.0
     spans = {"vocal_lead": ((0.0, half),), "elec_guitar": ((half, seconds),)}
     stems = tuple(
-        Stem(audio=sound(rng, role, seconds), role=role, family="made", lead_spans_s=spans.get(role, ()))
+        Stem(audio=sound(rng, role, seconds), role=role, family=f"made.{role}", lead_spans_s=spans.get(role, ()))
         for role in roles
     )
     beats_s = np.arange(0.0, seconds, 60.0 / BPM)
@@ -93,7 +93,7 @@ class MadeStage:
     def clip(self, rng: np.random.Generator, *, split: str, seconds: float) -> tuple[Stem, tuple[str, ...]]:
         """Return one sound of a random role."""
         role = str(rng.choice(BAND))
-        return Stem(audio=sound(rng, role, seconds), role=role, family="made"), ("made",)
+        return Stem(audio=sound(rng, role, seconds), role=role, family=f"made.{role}"), ("made",)
 
     def licences(self, names: set[str]) -> list[dict[str, str]]:
         """Return that they are ours."""

@@ -9,11 +9,13 @@ import shutil
 import signal
 import subprocess
 import time
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from dsp_kernels.contract.generated.contract import ROLES
 from model_compression.data.generate import data_digest, generate
 from model_compression.data.recipe import BUILT_IN, find_recipe, read_recipe
 from model_compression.data.shard_job import drawn_scenes, planned, run
@@ -79,7 +81,7 @@ def test_every_array_of_the_design_is_there_with_its_shape(made: Path) -> None:
             "sigma": (5,), "genre": (), "scene_kind": (), "section": (n_ticks,), "boundary": (n_ticks,),
             "beat": (n_ticks,), "key": (), "tempo_bpm": (), "bleed_db": (n_channels, n_channels),
             "is_bleed": (n_ticks, n_channels), "gain_fault_db": (n_channels,), "eq_fault_db": (n_channels, 4),
-            "difficulty": (),
+            "difficulty": (), "family": (n_channels,),
         }  # fmt: skip
         assert {name: s[name].shape for name in shapes} == shapes
         assert set(s) == {*shapes, "x"}
@@ -104,7 +106,23 @@ def test_a_clip_is_one_channel_with_its_role(made: Path) -> None:
     for clip in clips:
         assert clip["x"].shape == (len(clip["active"]), 104)
         assert 50 <= len(clip["x"]) <= 100
-        assert clip["role"].shape == ()
+        assert clip["role"].shape == clip["family"].shape == ()
+
+
+def test_a_family_has_one_number_in_sessions_and_clips_alike(made: Path) -> None:
+    number = {ROLES.index(role): zlib.crc32(f"made.{role}".encode()) for role in ROLES}
+    music = [s for s in read_items(made / "set", "train", "scenes") if int(s["scene_kind"]) == 1]
+    told = [(r, f) for s in music for r, f in zip(s["role"].tolist(), s["family"].tolist(), strict=True) if f]
+    told += [(int(clip["role"]), int(clip["family"])) for clip in read_items(made / "set", "train", "clips")]
+    assert len(told) > 10
+    assert all(number[role] == family for role, family in told)
+
+
+def test_a_split_may_have_takes_of_its_own(tmp_path: Path) -> None:
+    text = RECIPE.replace("performances = 1\nclip_groups = 0", "performances = 1\ntakes = 3\nclip_groups = 0")
+    recipe = read_recipe(recipe_file(tmp_path, text))
+    assert {split: size.takes for split, size in recipe.splits.items()} == {"train": 2, "test": 3}
+    assert run(planned(recipe, ("test",), MadeStage(), (), None)[0])[1]["items"] == 3
 
 
 def test_the_index_says_what_is_in_it_and_under_which_licence(made: Path) -> None:
@@ -224,6 +242,7 @@ def test_a_job_runs_alike_in_this_process(made: Path) -> None:
         (("takes = 2", "take = 2"), r"data.take is not known; did you mean takes"),
         (("takes = 2", "takes = 0"), r"data.takes = 0 is no whole number from 1 to 32"),
         (("takes = 2\n", ""), r"data.takes is missing"),
+        (("clip_groups = 0", "clip_groups = 0\ntakes = 99"), r"data.splits.test.takes = 99 is no whole number"),
         (("takes = 2", 'takes = 2\nsounds = "al"'), r"data.sounds = 'al' is no set of sounds; did you mean all"),
         (("hard = 1.0", "herd = 1.0"), r"data.difficulties.herd is not known; did you mean hard"),
         (("music = 2.0", "music = -1"), r"data.scene_kinds.music = -1 is no share"),

@@ -28,6 +28,7 @@ class Session:
     x: NDArray[np.int8]  # (n_ticks, n_channels, 104)
     m: NDArray[np.int8]  # (n_ticks, 56)
     role: NDArray[np.int16]  # (n_channels,)
+    family: NDArray[np.uint32]  # (n_channels,), 0 where nobody plays
     active: NDArray[np.bool_]  # (n_ticks, n_channels)
     importance: NDArray[np.uint8]  # (n_ticks, n_channels)
     offset_lu: NDArray[np.float16]  # (3, n_seconds, n_channels)
@@ -63,6 +64,7 @@ class Head:
     path: Path
     prefix: str
     role: NDArray[np.int16]
+    family: NDArray[np.uint32]
     active: NDArray[np.bool_]
     difficulty: float  # loudest bleed above -40 dB and largest gain fault, both in dB
 
@@ -78,6 +80,7 @@ class Clip:
 
     x: NDArray[np.int8]  # (n_ticks, 104)
     role: int
+    family: int
     active: NDArray[np.bool_]  # (n_ticks,)
 
 
@@ -119,7 +122,12 @@ def _heads(path: Path) -> list[Head]:
 def _clips(path: Path) -> list[Clip]:
     with _opened(path) as arrays:
         return [
-            Clip(x=arrays[f"c{k}_x"], role=int(arrays[f"c{k}_role"]), active=arrays[f"c{k}_active"])
+            Clip(
+                x=arrays[f"c{k}_x"],
+                role=int(arrays[f"c{k}_role"]),
+                family=int(arrays[f"c{k}_family"]),
+                active=arrays[f"c{k}_active"],
+            )
             for k in range(int(arrays["n_items"]))
         ]
 
@@ -142,6 +150,7 @@ def _head(path: Path, prefix: str, arrays: Any) -> Head:
         path=path,
         prefix=prefix,
         role=arrays[f"{prefix}_role"],
+        family=arrays[f"{prefix}_family"],
         active=arrays[f"{prefix}_active"],
         difficulty=difficulty,
     )
