@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import tomllib
 from dataclasses import dataclass
 from functools import cache, lru_cache
@@ -10,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import soundfile
 import soxr
 from numpy.typing import NDArray
 
 from model_compression.data import downloads, modelled_kits, recorded_sounds, soundfont_player
 from model_compression.data.composer_song import Note
 from model_compression.data.drum_synthesis import N_KITS, struck
+from model_compression.data.hydrogen_kit import MAX_HIT_S, NAMES, has_instrument, recorded_hit
 from model_compression.data.ingredients import drawn_fairly, in_use
 from model_compression.data.percussion_synthesis import MAKERS
 from model_compression.data.performance import SAMPLE_RATE_HZ
@@ -49,38 +48,6 @@ PIECE_OF_KEY |= {
     59: "cymbal",
 }
 PIECES = ("kick", "snare", "hihat", "tom", "cymbal")
-# Which instruments of a kit's own list may sound for a General MIDI key; tried in order.
-NAMES: dict[int, tuple[str, ...]] = {
-    36: (r"kick|bass ?drum|thump|djembe\d bass|dununba.*head hit",),
-    38: (r"snare(?!.*roll)", r"slap"),
-    37: (r"stick|rim|clave|wood", r"snare"),
-    39: (r"clap|snap", r"slap"),
-    42: (r"(closed|cl\b|chh|hat low).*", r"hat|hh"),
-    46: (r"hat.*op|open|ohh", r"hat|hh"),
-    44: (r"pedal|pd\b|foot|semi", r"closed|cl\b"),
-    49: (r"crash|china|splash", r"cymbal|ride"),
-    51: (r"ride(?!.*(bell|cup))", r"cymbal|crash"),
-    50: (r"tom.*hi|tom ?1|tomhi|^tom$", r"tom|bongo hi|djembe\d tone"),
-    47: (r"tom.*mid|tom ?2", r"tom|bongo lo|djembe\d tone"),
-    43: (r"tom.*(low|floor)|floor", r"tom|bongo lo|sangban.*head"),
-    70: (r"maraca|shak", r"bell mute|tamb"),
-    54: (r"tamb", r"bell"),
-    63: (r"bongo hi|conga.*1|djembe\d slap|cajon slap", r"conga|agogo high|bell"),
-    64: (r"bongo lo|conga.*2|djembe\d tone|cajon thump", r"conga|agogo low|bell"),
-    56: (r"cowbell|agogo", r"bell"),
-    58: (r"vibra",),
-    60: (r"bongo hi|bongo",),
-    61: (r"bongo lo",),
-    62: (r"conga.*mute|mute.*conga|conga",),
-    65: (r"timbale",),
-    67: (r"agogo",),
-    75: (r"clave",),
-    76: (r"wood ?block|block",),
-    81: (r"triangle",),
-    82: (r"shak|cabasa",),
-    92: (r"snap",),
-}
-MAX_HIT_S = 4.0
 TRIES = {"train": 20, "test": 6}
 SHARE_AGAIN = 0.6  # of draws of our own percussion in training: it has every key, and would win most of them
 SHARES = {
@@ -248,7 +215,7 @@ def choose_with(rng: np.random.Generator, split: str, styles: tuple[str, ...], k
 def has(kit: Kit, key: int) -> bool:
     """Whether a kit sounds for a drum key."""
     if isinstance(kit.source, Path):
-        return bool(_instruments_for(kit.source, key))
+        return has_instrument(kit.source, key)
     if isinstance(kit.source, Loose):
         return any(key == k for k, _ in kit.source.files)
     if isinstance(kit.source, Model):
@@ -344,7 +311,7 @@ def _hit(kit: Kit, key: int, loud: int, pick: int) -> Audio:
             else recorded_sounds.load(path)[: int(MAX_HIT_S * SAMPLE_RATE_HZ)]
         )
     else:
-        sound = _recorded(kit.source, key, velocity, pick)
+        sound = recorded_hit(kit.source, key, velocity, pick)
     sound = sound - sound[-2000:].mean(axis=0) if len(sound) > 4000 else sound
     peak = float(np.abs(sound).max()) if len(sound) else 0.0
     if peak < 1e-5:
@@ -354,62 +321,3 @@ def _hit(kit: Kit, key: int, loud: int, pick: int) -> Audio:
     n_fade = min(len(sound), 960)
     sound[-n_fade:] *= np.linspace(1, 0, n_fade)[:, None]
     return sound.astype(np.float32)
-
-
-def _recorded(folder: Path, key: int, velocity: float, pick: int) -> Audio:
-    fits = _instruments_for(folder, key)
-    if not fits:
-        return np.zeros((1, 2), np.float32)
-    layers = fits[pick % len(fits)]
-    path = next((p for p, low, high in layers if low <= velocity <= high), layers[-1][0])
-    return _file(path)
-
-
-@lru_cache(maxsize=128)
-def _file(path: Path) -> Audio:
-    audio, rate = soundfile.read(path, dtype="float32", always_2d=True)
-    audio = audio[: int(MAX_HIT_S * rate), :2]
-    if rate != SAMPLE_RATE_HZ:
-        audio = soxr.resample(audio, rate, SAMPLE_RATE_HZ).astype(np.float32)
-    return np.repeat(audio, 2, axis=1) if audio.shape[1] == 1 else audio
-
-
-Layers = tuple[tuple[Path, float, float], ...]
-
-
-@cache
-def _instruments_for(folder: Path, key: int) -> tuple[Layers, ...]:
-    instruments = _instruments(folder)
-    for pattern in NAMES.get(key, ()):
-        fits = tuple(layers for name, layers in instruments if re.search(pattern, name.lower()))
-        if fits:
-            return fits
-    return ()
-
-
-@cache
-def _instruments(folder: Path) -> tuple[tuple[str, Layers], ...]:
-    """Names and velocity layers from ``drumkit.xml``, read by pattern: some of these files are not well-formed."""
-    text = (folder / "drumkit.xml").read_text(encoding="utf-8", errors="replace")
-    found: list[tuple[str, Layers]] = []
-    for block in re.findall(r"<instrument>(.*?)</instrument>", text, re.DOTALL):
-        name = _first(r"<name>(.*?)</name>", block) or ""
-        layers: list[tuple[Path, float, float]] = []
-        for layer in re.findall(r"<layer>(.*?)</layer>", block, re.DOTALL) or [block]:
-            file = _first(r"<filename>(.*?)</filename>", layer)
-            if file and (folder / file).exists() and "empty" not in file.lower():
-                layers.append(
-                    (
-                        folder / file,
-                        float(_first(r"<min>(.*?)</min>", layer) or 0),
-                        float(_first(r"<max>(.*?)</max>", layer) or 1),
-                    )
-                )
-        if layers:
-            found.append((name, tuple(sorted(layers, key=lambda x: x[1]))))
-    return tuple(found)
-
-
-def _first(pattern: str, text: str) -> Any:
-    match = re.search(pattern, text, re.DOTALL)
-    return match.group(1).replace("&quot;", '"').replace("&amp;", "&") if match else None
