@@ -1,18 +1,22 @@
 """Gathers what the role network says about each channel, look by look, into one opinion.
 
-Each look counts for the seconds that the channel itself sounded since the one before, as far as the network hears it::
+Each look counts as the channel itself sounded since the one before, as long and as loud, and as far as the network
+hears it::
 
-    a        = seconds of activity since the last look, at most MAX_GAP_S, times the probability of voice activity
-    evidence = exp(-a / memory_s) * evidence + a * log_softmax(role_logits)
-    seconds  = exp(-a / memory_s) * seconds  + a
-    prob     = softmax(evidence / (seconds + PRIOR_S) / temperature)
+    own      = probability of voice activity
+    seconds  : of activity since the last look, at most MAX_GAP_S, times own
+    sound    : the same seconds, each as loud as it was: times min(10, 10^(3 level_now)), level_now being dB / 30
+    keep     = exp(-seconds / memory_s)
+    evidence = keep * evidence + sound * log_softmax(role_logits)      and the sums of sound and seconds likewise
+    mean     = evidence / sum of sound * (sum of seconds) / (sum of seconds + PRIOR_S)
+    prob     = softmax(mean / temperature)
 
+What is louder counts more: a microphone hears its own source when that is loud, the others and the room in between.
 Training fits the temperature to this very sum.
 
 What the mix network makes of a channel, which hears the others too, is gathered the same way and pooled with it::
 
     share = context_share * (1 - 1 / n)        n channels heard so far, at least 1
-    mean  = evidence / (seconds + PRIOR_S)     of each
     prob  = softmax(((1 - share) * mean_own + share * mean_context) / temperature)
 
 so a channel alone is what its own sound says: there is no context that could know better. `model_compression` fits
@@ -24,9 +28,14 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from dsp_kernels.contract.layout import MODEL_INPUT_COLUMNS
+
 from .bundle import Evidence
 
-PRIOR_S, MAX_GAP_S = 0.5, 1.0
+PRIOR_S, MAX_GAP_S, LEAST_SOUND = 0.5, 1.0, 1e-12
+MOST_DB = 10.0  # over the usual level: a knock on a microphone says no more
+LEVEL_NOW_SCALE_DB = 30.0  # of the column: contract, [[model_input]] level_now
+_ACTIVE, _LEVEL = (MODEL_INPUT_COLUMNS[name].start for name in ("is_active", "level_now"))
 
 
 def log_softmax(logits: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -35,26 +44,34 @@ def log_softmax(logits: NDArray[np.floating]) -> NDArray[np.float64]:
     return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
 
 
+def loudness(x: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return the power of each channel over its usual one, ``(n_channels,)``, 0 where it does not sound itself."""
+    level_db = np.minimum(LEVEL_NOW_SCALE_DB * x[:, _LEVEL].astype(np.float64), MOST_DB)
+    return np.asarray(10.0 ** (level_db / 10.0) * (x[:, _ACTIVE] > 0.0))
+
+
 class RoleEvidence:
     """One opinion a channel."""
 
     def __init__(self, n_channels: int, n_roles: int, how: Evidence) -> None:
         self._how = how
         self._sum = np.zeros((n_channels, n_roles))
-        self.weight_s = np.zeros(n_channels)
+        self._sound = np.zeros(n_channels)
+        self.seconds = np.zeros(n_channels)
 
-    def hear(self, ch: int, logits: NDArray[np.floating], active_s: float) -> None:
-        """Take a look at channel ``ch`` that stands for ``active_s`` seconds of its sound."""
-        if not (active_s > 0.0 and np.isfinite(logits).all()):
+    def hear(self, ch: int, logits: NDArray[np.floating], seconds: float, sound: float) -> None:
+        """Take a look at channel ``ch`` that stands for so many seconds of its own sound, and so much of it."""
+        if not (seconds > 0.0 and sound > 0.0 and np.isfinite(logits).all()):
             return
-        active_s = min(active_s, MAX_GAP_S)
-        keep = np.exp(-active_s / self._how.memory_s)
-        self._sum[ch] = keep * self._sum[ch] + active_s * log_softmax(logits)
-        self.weight_s[ch] = keep * self.weight_s[ch] + active_s
+        seconds = min(seconds, MAX_GAP_S)
+        keep = np.exp(-seconds / self._how.memory_s)
+        self._sum[ch] = keep * self._sum[ch] + sound * log_softmax(logits)
+        self._sound[ch] = keep * self._sound[ch] + sound
+        self.seconds[ch] = keep * self.seconds[ch] + seconds
 
     def forget(self, ch: int) -> None:
         """Begin anew with a channel."""
-        self._sum[ch], self.weight_s[ch] = 0.0, 0.0
+        self._sum[ch], self._sound[ch], self.seconds[ch] = 0.0, 0.0, 0.0
 
     @property
     def prob(self) -> NDArray[np.float32]:
@@ -68,7 +85,8 @@ class RoleEvidence:
 
     @property
     def _mean(self) -> NDArray[np.float64]:
-        return self._sum / (self.weight_s + PRIOR_S)[:, None]
+        trust = self.seconds / (self.seconds + PRIOR_S)
+        return self._sum * (trust / np.maximum(self._sound, LEAST_SOUND))[:, None]
 
     def _prob(self, mean: NDArray[np.float64]) -> NDArray[np.float32]:
         return np.exp(log_softmax(mean / self._how.temperature)).astype(np.float32)

@@ -170,9 +170,9 @@ def test_every_channel_that_sounds_is_looked_at_twice_a_second_at_the_same_cost_
     hear = RoleEvidence.hear
     now = {"tick": 0}
 
-    def noted(self: RoleEvidence, ch: int, logits: np.ndarray, active_s: float) -> None:
+    def noted(self: RoleEvidence, ch: int, logits: np.ndarray, seconds: float, sound: float) -> None:
         looks.append((now["tick"], ch))
-        hear(self, ch, logits, active_s)
+        hear(self, ch, logits, seconds, sound)
 
     monkeypatch.setattr(brain_module.RoleEvidence, "hear", noted)
     for tick in range(2 * TICKS_PER_S):
@@ -199,17 +199,17 @@ def test_evidence_grows_with_what_was_heard_and_forgets_after_its_memory() -> No
     one, other = np.array([2.0, 0.0, 0.0]), np.array([0.0, 2.0, 0.0])
     sure = []
     for _ in range(100):
-        evidence.hear(0, one, 0.5)
+        evidence.hear(0, one, 0.5, 0.5)
         sure.append(evidence.prob[0, 0])
     assert sure[0] < sure[1] <= sure[-1]
     steady = np.array([2.0, 0.0, 0.0]) * 10.25 / (10.25 + 0.5)  # 10.25 s: the sum of 0.5 s at exp(-0.05) each
     assert sure[-1] == pytest.approx(np.exp(steady)[0] / np.exp(steady).sum(), abs=2e-3)
     for _ in range(60):
-        evidence.hear(0, other, 0.5)
+        evidence.hear(0, other, 0.5, 0.5)
     assert np.argmax(evidence.prob[0]) == 1
     before = evidence.prob.copy()
-    evidence.hear(0, np.array([np.nan, 0.0, 0.0]), 0.5)
-    evidence.hear(0, one, 0.0)
+    evidence.hear(0, np.array([np.nan, 0.0, 0.0]), 0.5, 0.5)
+    evidence.hear(0, one, 0.0, 0.0)
     assert np.array_equal(evidence.prob, before)
 
 
@@ -233,8 +233,8 @@ def test_who_is_heard_among_others_is_what_they_let_one_think_too() -> None:
 def test_the_more_are_heard_the_more_the_others_say() -> None:
     how = Evidence(temperature=0.5, memory_s=20.0, context_share=0.6)
     own, context = RoleEvidence(1, 2, how), RoleEvidence(1, 2, how)
-    own.hear(0, np.array([2.0, 0.0]), 0.5)  # among 0.5 s of doubt: half of it, over the temperature
-    context.hear(0, np.array([0.0, 2.0]), 0.5)
+    own.hear(0, np.array([2.0, 0.0]), 0.5, 0.5)  # among 0.5 s of doubt: half of it, over the temperature
+    context.hear(0, np.array([0.0, 2.0]), 0.5, 0.5)
     odds = [np.log(prob[0, 0] / prob[0, 1]) for prob in (own.pooled(context, n) for n in (0, 1, 2, 3, 30))]
     assert odds == pytest.approx([2.0, 2.0, 0.8, 0.4, -0.32], abs=1e-5)
 

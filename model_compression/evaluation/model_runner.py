@@ -24,13 +24,13 @@ from dsp_kernels.contract.generated.contract import GENRES, ROLES, SCENE_KINDS, 
 from ..errors import ModelError
 from ..nets.evidence import (
     EVIDENCE_TAU_S,
-    MAX_GAP_S,
-    PRIOR_S,
     SONG_TAU_S,
+    RoleEvidence,
     context_shares,
     log_softmax,
     pooled,
     role_sum,
+    sound,
 )
 from ..nets.layout import HEARD, HEARD_AT_LEAST, IS_ACTIVE, MEL_NOW, MEL_SLOW, N_PATCH_COLUMNS, N_PATCH_TICKS, TICK_S
 from .measures.framing import Array
@@ -54,39 +54,6 @@ class Given:
     has_no_song: bool = False
 
 
-class Opinion:
-    """What looks have said about the role of each channel; the sum is told in ``nets/evidence.py``.
-
-    Other than there a bundle says how long it remembers, and a channel's looks come when it is its turn.
-    """
-
-    def __init__(self, n_channels: int, told: dict[str, Any]) -> None:
-        self._memory_s = float(told.get("memory_s", EVIDENCE_TAU_S))
-        self._temperature = float(told.get("temperature", 1.0))
-        self._sum, self._seconds = np.zeros((n_channels, len(ROLES))), np.zeros(n_channels)
-
-    def hear(self, ch: int, logits: Array, active_s: float) -> None:
-        """Take a look that stands for ``active_s`` seconds of the channel's own sound."""
-        active_s = min(active_s, MAX_GAP_S)
-        keep = np.exp(-active_s / self._memory_s)
-        self._sum[ch] = keep * self._sum[ch] + active_s * log_softmax(logits)
-        self._seconds[ch] = keep * self._seconds[ch] + active_s
-
-    @property
-    def mean(self) -> Array:
-        """Return the mean log-probabilities, ``(n_channels, 21)``."""
-        return np.asarray(self._sum / (self._seconds + PRIOR_S)[:, None])
-
-    @property
-    def prob(self) -> Array:
-        """Return ``(n_channels, 21)``."""
-        return self.prob_of(self.mean)
-
-    def prob_of(self, mean: Array) -> Array:
-        """Return the probabilities at this temperature."""
-        return np.exp(log_softmax(mean / self._temperature))
-
-
 class Player:
     """The networks of a model over one session, and what they remember."""
 
@@ -97,8 +64,12 @@ class Player:
         self._heads = {name: model.heads(name) for name in self._nets}
         told = model.manifest.get("evidence", {})
         self._context_share = float(told.get("context_share", 0.0))
-        self._own, self._context = Opinion(self._n, told), Opinion(self._n, told)
-        self._waiting_s, self._turn = np.zeros(self._n), 0
+        how = {
+            "temperature": float(told.get("temperature", 1.0)),
+            "memory_s": float(told.get("memory_s", EVIDENCE_TAU_S)),
+        }
+        self._own, self._context = RoleEvidence(self._n, **how), RoleEvidence(self._n, **how)
+        self._waiting_s, self._waiting_sound, self._turn = np.zeros(self._n), np.zeros(self._n), 0
         self._looks = -(-self._n // TICKS_PER_ROUND) if given.role_prob is None else 0
         self._patches = np.concatenate([_neutral(self._n), x[:, :, :N_PATCH_COLUMNS]])
         self._belief = {name: np.full(len(words), 1.0 / len(words)) for name, words in BELIEFS.items()}
@@ -107,7 +78,7 @@ class Player:
         """Return ``y``, ``z`` and the opinion on roles of a tick."""
         x = self._x[number]
         self._look(number, x)
-        own = self._own.prob if self._given.role_prob is None else self._given.role_prob
+        own = self._own.role_prob() if self._given.role_prob is None else self._given.role_prob
         told = self._told(own)
         if self._given.is_forgetful:
             self._nets["song"].forget()
@@ -133,6 +104,7 @@ class Player:
 
     def _look(self, number: int, x: Array) -> None:
         self._waiting_s += (x[:, IS_ACTIVE] > 0.0) * TICK_S
+        self._waiting_sound += sound(x)
         for _ in range(self._looks):
             waiting = np.flatnonzero(self._waiting_s > 0.0)
             if not waiting.size:
@@ -141,10 +113,10 @@ class Player:
             self._turn = (ch + 1) % self._n
             patch = self._patches[number + 1 : number + 1 + N_PATCH_TICKS, ch]
             logits = self._nets["role"].run({"patch": patch[None]})["role_logits"][0]
-            voice = float(self._heads["role"]["voice_activity"].read(logits)[0])
-            is_own = 1.0 / (1.0 + np.exp(-voice))
-            self._own.hear(ch, self._heads["role"]["role"].read(logits), is_own * self._waiting_s[ch])
-            self._waiting_s[ch] = 0.0
+            read = {name: self._heads["role"][name].read(logits) for name in ("role", "voice_activity")}
+            outputs, one = np.concatenate([read["role"], read["voice_activity"]])[None], np.array([ch])
+            self._own.add(one, outputs, self._waiting_s[one], self._waiting_sound[one])
+            self._waiting_s[ch] = self._waiting_sound[ch] = 0.0
 
     def _believed(self, z: NDArray[np.float32]) -> Array:
         for name, belief in self._belief.items() if not self._given.has_no_song else ():
@@ -157,10 +129,11 @@ class Player:
         if self._context_share == 0.0 or self._given.role_prob is not None:
             return own
         logits = self._heads["mix"]["role"].read(y)
-        for ch in np.flatnonzero(x[:, IS_ACTIVE] > 0.0).tolist():
-            self._context.hear(ch, logits[ch], TICK_S)
+        loud = sound(x)
+        ch = np.flatnonzero(loud)
+        self._context.hear(ch, log_softmax(logits[ch]), np.full(len(ch), TICK_S), loud[ch])
         share = context_shares(self._context_share, x)
-        return self._own.prob_of(pooled(self._own.mean, self._context.mean, share))
+        return self._own.prob_of(pooled(self._own.mean_log_prob(), self._context.mean_log_prob(), share))
 
 
 def run_session(

@@ -1,34 +1,34 @@
 """From what a network says now to what is believed: the sums that the box keeps between networks, float64 NumPy.
 
-Role, for each channel, at each run of the role network on it, ``dt`` seconds after its last run (at most
-``MAX_GAP_S``)::
+Role, for each channel, at each run of the role network on it. Its last run was some ticks ago; in those in which the
+channel sounds (``x[71]`` above 0) it counts as many seconds, and as much sound as it was loud::
 
-    a = dt * (x[71] + 1) / 2 * sigmoid(voice_activity_logit)      seconds in which the channel itself sounded
-    k = exp(-a / 20)
-    evidence = k * evidence + a * log_softmax(role_logits)        (21), zero at first
-    seconds  = k * seconds  + a                                   zero at first
-    role_prob = softmax(evidence / (seconds + 0.5) / temperature)
+    own     = sigmoid(voice_activity_logit)                         how far the network hears the channel itself
+    a       = own * (seconds that it sounded), at most MAX_GAP_S
+    e       = own * (sum over those ticks of 0.02 * min(10, 10^(3 x[72])))     level_now, dB / 30, as a power
+    k       = exp(-a / 20)
+    evidence = k * evidence + e * log_softmax(role_logits)          (21), zero at first
+    sound    = k * sound    + e                                     zero at first
+    seconds  = k * seconds  + a                                     zero at first
+    mean     = evidence / sound * seconds / (seconds + 0.5)
+    role_prob = softmax(mean / temperature)
 
-so a channel never heard has every role alike, silence changes nothing, and after 20 s of sound old evidence has
-faded to
-1 / e. ``temperature`` comes from the run's ``calibration.toml``. Between runs ``role_prob`` holds.
+so a channel never heard has every role alike, silence changes nothing, and after 20 s of sound old evidence has faded
+to 1 / e. What is louder counts more, since a microphone hears its own source when that is loud, and the others and the
+room in between. ``temperature`` comes from the run's ``calibration.toml``. Between runs ``role_prob`` holds.
 
 What the mix network makes of each channel is gathered the same way, by a look at every tick in which the channel
-sounds, and
-pooled with it where ``n`` channels have been heard so far (column 102 at least ``HEARD_AT_LEAST``)::
+sounds, and pooled with it where ``n`` channels have been heard so far (column 102 at least ``HEARD_AT_LEAST``)::
 
-    share = context_share * (1 - 1 / max(n, 1))                   a channel alone has no context
-    mean = evidence / (seconds + 0.5)                             of each
+    share = context_share * (1 - 1 / max(n, 1))                     a channel alone has no context
     opinion = softmax(((1 - share) * mean_own + share * mean_context) / temperature)
 
 That is what the box says of roles; networks are told ``role_prob``.
 
 Song, at each tick: ``p`` is the softmax of the head, and each belief moves by ``(1 - exp(-0.02 / tau)) * (p -
-belief)``,
-tau 10 s for genre, 2 s for section and scene; all alike at first. The mix network's ``song`` input is genre, section,
-scene, and the style one-hot (all zero unless a net was tuned for one). ``role_sum`` is the mean of ``role_prob``
-over heard
-channels (column 102 at least ``HEARD_AT_LEAST``), every role alike where nobody is.
+belief)``, tau 10 s for genre, 2 s for section and scene; all alike at first. The mix network's ``song`` input is genre,
+section, scene, and the style one-hot (all zero unless a net was tuned for one). ``role_sum`` is the mean of
+``role_prob`` over heard channels (column 102 at least ``HEARD_AT_LEAST``), every role alike where nobody is.
 """
 
 from __future__ import annotations
@@ -38,13 +38,26 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .layout import HEARD, HEARD_AT_LEAST, IS_ACTIVE, N_ROLES, N_SONG_INPUT, N_STYLES, SONG_HEADS, TICK_S
+from .layout import (
+    HEARD,
+    HEARD_AT_LEAST,
+    IS_ACTIVE,
+    LEVEL_NOW,
+    LEVEL_NOW_SCALE_DB,
+    N_ROLES,
+    N_SONG_INPUT,
+    N_STYLES,
+    SONG_HEADS,
+    TICK_S,
+)
 
 Array = NDArray[np.float64]
 
 EVIDENCE_TAU_S = 20.0
 PRIOR_S = 0.5
 MAX_GAP_S = 1.0
+LEAST_SOUND = 1e-12
+MOST_DB = 10.0  # over the usual level: a knock on a microphone says no more
 GIVEN_SHARE = 0.95  # of a role that an engineer gave, in what the mix network is told
 SONG_TAU_S = {"genre": 10.0, "section": 2.0, "scene": 2.0}
 
@@ -67,15 +80,28 @@ def context_shares(context_share: float, x: NDArray[Any]) -> Array:
     return context_share * (1.0 - 1.0 / np.maximum(n_heard, 1))
 
 
+def sound(x: NDArray[Any]) -> Array:
+    """Return how much sound of its own each channel has in each tick, in seconds at its usual level.
+
+    Parameters
+    ----------
+    x
+        Inputs ``(.., n_channels, 104)``.
+    """
+    level_db = np.minimum(LEVEL_NOW_SCALE_DB * np.asarray(x[..., LEVEL_NOW], np.float64), MOST_DB)
+    return TICK_S * 10.0 ** (level_db / 10.0) * (x[..., IS_ACTIVE] > 0)
+
+
 class RoleEvidence:
     """What each of some channels probably is."""
 
-    def __init__(self, n_channels: int, *, temperature: float = 1.0) -> None:
-        self.temperature = temperature
+    def __init__(self, n_channels: int, *, temperature: float = 1.0, memory_s: float = EVIDENCE_TAU_S) -> None:
+        self.temperature, self.memory_s = temperature, memory_s
         self.evidence = np.zeros((n_channels, N_ROLES))
+        self.sound = np.zeros(n_channels)
         self.seconds = np.zeros(n_channels)
 
-    def add(self, ch: NDArray[np.int64], outputs: Array, activity: Array, dt_s: float) -> None:
+    def add(self, ch: NDArray[np.int64], outputs: Array, active_s: Array, sound: Array) -> None:
         """Take in one run of the role network.
 
         Parameters
@@ -84,25 +110,32 @@ class RoleEvidence:
             Channels it ran on, each once.
         outputs
             ``(len(ch), 22)``: role logits and the voice activity logit.
-        activity
-            ``(len(ch),)``: column 71 of the newest tick, -1 or 1.
-        dt_s
-            Since the last run on these channels.
+        active_s, sound
+            ``(len(ch),)``: how long and how loud they sounded since the last run on them.
         """
         outputs = np.asarray(outputs, np.float64)
-        sounding = (np.asarray(activity, np.float64) + 1.0) / 2.0 / (1.0 + np.exp(-outputs[:, N_ROLES]))
-        a = min(dt_s, MAX_GAP_S) * sounding
-        keep = np.exp(-a / EVIDENCE_TAU_S)
-        self.evidence[ch] = keep[:, None] * self.evidence[ch] + a[:, None] * log_softmax(outputs[:, :N_ROLES])
-        self.seconds[ch] = keep * self.seconds[ch] + a
+        own = 1.0 / (1.0 + np.exp(-outputs[:, N_ROLES]))
+        self.hear(ch, log_softmax(outputs[:, :N_ROLES]), np.minimum(own * active_s, MAX_GAP_S), own * sound)
+
+    def hear(self, ch: NDArray[np.int64], log_prob: Array, seconds: Array, sound: Array) -> None:
+        """Take in log-probabilities ``(len(ch), 21)`` that stand for so much."""
+        keep = np.exp(-seconds / self.memory_s)
+        self.evidence[ch] = keep[:, None] * self.evidence[ch] + sound[:, None] * log_prob
+        self.sound[ch] = keep * self.sound[ch] + sound
+        self.seconds[ch] = keep * self.seconds[ch] + seconds
 
     def mean_log_prob(self) -> Array:
         """``(n_channels, 21)``, before the temperature."""
-        return self.evidence / (self.seconds + PRIOR_S)[:, None]
+        trust = self.seconds / (self.seconds + PRIOR_S)
+        return self.evidence * (trust / np.maximum(self.sound, LEAST_SOUND))[:, None]
 
     def role_prob(self) -> Array:
         """``(n_channels, 21)``, each row sums to 1."""
-        return np.exp(log_softmax(self.mean_log_prob() / self.temperature))
+        return self.prob_of(self.mean_log_prob())
+
+    def prob_of(self, mean: Array) -> Array:
+        """Return the probabilities of mean log-probabilities at this temperature."""
+        return np.exp(log_softmax(mean / self.temperature))
 
 
 class SongEvidence:
@@ -136,8 +169,3 @@ def role_sum(role_prob: Array, x: NDArray[np.float32]) -> Array:
     total = heard.sum(axis=-1)[..., None]
     mean = (role_prob * heard[..., None]).sum(axis=-2) / np.maximum(total, 1.0)
     return np.where(total > 0, mean, 1.0 / N_ROLES)
-
-
-def activity_column(x: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Column 71, whether a channel sounds: -1 or 1."""
-    return x[..., IS_ACTIVE]

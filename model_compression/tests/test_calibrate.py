@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from model_compression.evaluation.model_runner import Opinion
-from model_compression.nets.layout import IS_ACTIVE, LOGIT_SCALE, MIX_HEADS, N_OUTPUT, N_ROLES, SIGMA_GROUPS
+from model_compression.nets.evidence import log_softmax
+from model_compression.nets.layout import IS_ACTIVE, LEVEL_NOW, LOGIT_SCALE, MIX_HEADS, N_OUTPUT, N_ROLES, SIGMA_GROUPS
 from model_compression.tests.mini_shards import write_data
 from model_compression.training.context import Context
 from model_compression.training.sessions import Sessions
@@ -21,18 +21,21 @@ def valid(tmp_path_factory: pytest.TempPathFactory) -> Sessions:
     return Sessions(data / "valid", cache_mb=9)
 
 
-def test_the_mix_networks_opinion_is_the_one_a_player_gathers(valid: Sessions) -> None:
+def test_the_mix_networks_opinion_is_the_mean_of_what_it_said_weighed_by_loudness_and_age(valid: Sessions) -> None:
     from model_compression.training.calibrate import gathered
 
     session = valid[0]
     logits = np.random.default_rng(3).normal(0.0, 3.0, (session.n_ticks, session.n_channels, N_ROLES))
-    opinion = Opinion(session.n_channels, {"temperature": 0.7})
-    for tick in range(session.n_ticks):
-        for ch in np.flatnonzero(session.x[tick, :, IS_ACTIVE] > 0):
-            opinion.hear(int(ch), logits[tick, ch], 0.02)
-    found = gathered(logits, session)
-    assert np.ptp(found[-1]) > 0.01
-    np.testing.assert_allclose(found[-1], opinion.mean, atol=1e-9)
+    found = gathered(logits, session)[-1]
+    for ch in range(session.n_channels):
+        said = log_softmax(logits[session.x[:, ch, IS_ACTIVE] > 0, ch])
+        level_db = 30.0 / 127.0 * session.x[session.x[:, ch, IS_ACTIVE] > 0, ch, LEVEL_NOW]
+        age_s = 0.02 * np.arange(len(said))[::-1]
+        weight = np.minimum(10.0 ** (level_db / 10.0), 10.0) * np.exp(-age_s / 20.0)
+        seconds = 0.02 * np.exp(-age_s / 20.0).sum()
+        wanted = weight @ said / weight.sum() * seconds / (seconds + 0.5)
+        assert np.ptp(wanted) > 0.01
+        np.testing.assert_allclose(found[ch], wanted, rtol=1e-5)
 
 
 class Surer:

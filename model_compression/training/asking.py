@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from ..nets.evidence import RoleEvidence, role_sum, song_inputs
+from ..nets.evidence import RoleEvidence, role_sum, song_inputs, sound
 from ..nets.layout import IS_ACTIVE, N_PATCH_COLUMNS, TICK_S
 from ..nets.mix import MixNet
 from ..nets.role import RoleNet
@@ -53,10 +53,16 @@ def role_log_prob(net: RoleNet, session: Session) -> NDArray[np.float16]:
     outputs = role_outputs(net, session)
     evidence = RoleEvidence(session.n_channels)
     channels = np.arange(session.n_channels)
-    activity = session.x[::EVIDENCE_STRIDE_TICKS, :, IS_ACTIVE] * INPUT_SCALE
+    firsts = np.arange(0, session.n_ticks, EVIDENCE_STRIDE_TICKS)[1:] - EVIDENCE_STRIDE_TICKS + 1
+    since = np.concatenate([[0], firsts])  # the first run has heard one tick, the others what came since the one before
+    until = np.arange(0, session.n_ticks, EVIDENCE_STRIDE_TICKS) + 1
+    active_s, loud = (
+        np.add.reduceat(np.asarray(values, np.float64)[: until[-1]], since, axis=0)
+        for values in (TICK_S * (session.x[:, :, IS_ACTIVE] > 0), sound(session.x * np.float32(INPUT_SCALE)))
+    )
     kept = np.zeros((*outputs.shape[:2], outputs.shape[2] - 1), np.float16)
     for run in range(len(outputs)):
-        evidence.add(channels, outputs[run], activity[run], EVIDENCE_STRIDE_TICKS * TICK_S)
+        evidence.add(channels, outputs[run], active_s[run], loud[run])
         kept[run] = evidence.mean_log_prob()
     return kept
 

@@ -10,8 +10,8 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from ..nets.evidence import EVIDENCE_TAU_S, PRIOR_S, context_shares, log_softmax, pooled
-from ..nets.layout import IS_ACTIVE, LOGIT_SCALE, MIX_HEADS, N_ROLES, PARAMETERS, SIGMA_GROUPS, TICK_S
+from ..nets.evidence import RoleEvidence, context_shares, log_softmax, pooled, sound
+from ..nets.layout import LOGIT_SCALE, MIX_HEADS, PARAMETERS, SIGMA_GROUPS, TICK_S
 from ..nets.mix import MixNet
 from . import asking
 from .batches import Batches
@@ -69,13 +69,13 @@ def context_share(mix: MixNet, sessions: Sessions, context: Context) -> float:
 
 def gathered(logits: Array, session: Session) -> Array:
     """Return the mean log-probabilities ``(n_ticks, n_channels, 21)`` that a look at every tick of own sound leaves."""
-    evidence, seconds = np.zeros((session.n_channels, N_ROLES)), np.zeros(session.n_channels)
-    log_prob, keep = log_softmax(logits), np.exp(-TICK_S / EVIDENCE_TAU_S)
+    evidence, log_prob = RoleEvidence(session.n_channels), log_softmax(logits)
+    loud = sound(session.x * np.float32(INPUT_SCALE))
     means = np.zeros(logits.shape)
-    for tick, sounds in enumerate(session.x[:, :, IS_ACTIVE] > 0):
-        evidence[sounds] = keep * evidence[sounds] + TICK_S * log_prob[tick, sounds]
-        seconds[sounds] = keep * seconds[sounds] + TICK_S
-        means[tick] = evidence / (seconds + PRIOR_S)[:, None]
+    for tick in range(session.n_ticks):
+        ch = np.flatnonzero(loud[tick])
+        evidence.hear(ch, log_prob[tick, ch], np.full(len(ch), TICK_S), loud[tick, ch])
+        means[tick] = evidence.mean_log_prob()
     return means
 
 
