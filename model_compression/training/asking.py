@@ -34,23 +34,28 @@ def ask_each(sessions: Sessions, folder: Path, name: str, ask: Callable[[int, Se
             write_arrays(path, ask(number, sessions[number]))
 
 
-def role_outputs(net: RoleNet, session: Session) -> NDArray[np.float32]:
-    """Return the role network on every channel each ``EVIDENCE_STRIDE_TICKS``: ``(n_runs, n_channels, 22)``."""
+def role_outputs(net: RoleNet, session: Session, channels: NDArray[np.int64] | None = None) -> NDArray[np.float32]:
+    """Return the role network on channels (all) each ``EVIDENCE_STRIDE_TICKS``: ``(n_runs, n_channels, 22)``."""
+    ch = np.arange(session.n_channels) if channels is None else channels
     run = tf.function(lambda patch: net(patch), autograph=False, reduce_retracing=True)
     ends = np.arange(0, session.n_ticks, EVIDENCE_STRIDE_TICKS)
-    n_at_once = max(1, PATCHES_AT_ONCE // session.n_channels)
+    n_at_once = max(1, PATCHES_AT_ONCE // len(ch))
     rows = []
     for first in range(0, len(ends), n_at_once):
         ticks = np.stack([patch_ticks(int(end)) for end in ends[first : first + n_at_once]])
-        patches = session.x[ticks][..., :N_PATCH_COLUMNS].transpose(0, 2, 1, 3) * np.float32(INPUT_SCALE)
+        patches = session.x[ticks[:, :, None], ch, :N_PATCH_COLUMNS].transpose(0, 2, 1, 3) * np.float32(INPUT_SCALE)
         out = run(tf.constant(patches.reshape(-1, *patches.shape[2:])))
-        rows.append(out.numpy().reshape(len(ticks), session.n_channels, -1))
+        rows.append(out.numpy().reshape(len(ticks), len(ch), -1))
     return np.concatenate(rows)
 
 
 def role_log_prob(net: RoleNet, session: Session) -> NDArray[np.float16]:
     """Return the evidence on the same grid, before the temperature, ``(n_runs, n_channels, 21)``."""
-    outputs = role_outputs(net, session)
+    return evidence_of(role_outputs(net, session), session)
+
+
+def evidence_of(outputs: NDArray[np.float32], session: Session) -> NDArray[np.float16]:
+    """Return the evidence that outputs on that grid leave."""
     evidence = RoleEvidence(session.n_channels)
     channels = np.arange(session.n_channels)
     firsts = np.arange(0, session.n_ticks, EVIDENCE_STRIDE_TICKS)[1:] - EVIDENCE_STRIDE_TICKS + 1

@@ -15,9 +15,8 @@ from ..nets.layout import N_PATCH_COLUMNS, N_PATCH_TICKS, N_ROLES, N_SONG_INPUT
 from . import augment, curriculum, told
 from .context import Context
 from .recipe import Recipe, Stage
-from .sessions import INPUT_SCALE, Session, Sessions
+from .sessions import INPUT_SCALE, Session, Sessions, part_of
 from .targets import mix_targets, song_targets
-from .told import Strangers
 
 Batch = dict[str, NDArray[Any]]
 Batches = Callable[[int], Batch]
@@ -36,16 +35,21 @@ def seeded(seed: int, *words: object) -> np.random.Generator:
     return np.random.default_rng([seed, *(zlib.crc32(str(word).encode()) for word in words)])
 
 
-def role_batches(sessions: Sessions, recipe: Recipe, stage: Stage, *, is_training: bool = True) -> Batches:
-    """``patch (n, 64, 72)``, ``role``, ``weight`` (how far the patch holds the role's sound), ``activity``."""
+def role_batches(
+    sessions: Sessions, recipe: Recipe, stage: Stage, *, is_training: bool = True, without: int | None = None
+) -> Batches:
+    """``patch (n, 64, 72)``, ``role``, ``weight`` (how far the patch holds the role's sound), ``activity``.
+
+    ``without``: the part of the families (``part_of``) that is left out.
+    """
     clips: dict[int, list[tuple[int, int]]] = {}
     channels: dict[int, list[tuple[int, int]]] = {}
     for number, clip in enumerate(sessions.clips):
-        if clip.active.any():
+        if clip.active.any() and part_of(clip.family) != without:
             clips.setdefault(clip.role, []).append((number, CLIP))
     for number, head in enumerate(sessions.heads):
-        for ch, role in enumerate(head.role):
-            if head.active[:, ch].any():
+        for ch, (role, part) in enumerate(zip(head.role, part_of(head.family), strict=True)):
+            if head.active[:, ch].any() and part != without:
                 channels.setdefault(int(role), []).append((number, ch))
     roles = np.array(sorted(clips.keys() | channels.keys()))
     places = {r: [kind[r] for kind in (clips, channels) if r in kind] for r in roles.tolist()}
@@ -131,11 +135,10 @@ def mix_batches(
     *,
     is_training: bool = True,
     is_named: bool = False,
-    strangers: Strangers | None = None,
 ) -> Batches:
     """Return the mix inputs, ``warm``, ``group_weights``, targets of ``mix_targets``, ``teacher``.
 
-    ``is_named``: every channel has its name; in training some have, and ``strangers`` lend some their evidence.
+    ``is_named``: every channel has its name; in training some have.
     """
     choose = _choosing(sessions, recipe, stage, is_training)
 
@@ -150,8 +153,6 @@ def mix_batches(
             if is_training and rng.random() < 0.5:
                 x = augment.louder(x, rng)
             row: Batch = {"x": x, "role_prob": context.role_prob(int(number), ticks), "song": facts["song"][ticks]}
-            if strangers:
-                row["role_prob"] = told.as_strangers(row["role_prob"], session.role, ticks, strangers, rng)
             if is_training and rng.random() < 0.1:  # a box that has only just been switched on knows neither
                 row["role_prob"] = np.full_like(row["role_prob"], 1.0 / N_ROLES)
                 row["song"] = np.tile(_unknown_song(), (stage.n_ticks, 1))

@@ -9,6 +9,8 @@ from typing import Any
 
 from ..errors import ModelError
 
+STAGES = ("role.student", "song.teacher", "song.student", "mix.teacher", "mix.student")
+OPTIONAL = ("role.teacher", "role.stranger")
 RECIPES = Path(__file__).parent.parent / "recipes"
 
 
@@ -41,9 +43,10 @@ class Stage:
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """A recipe; ``stages`` has ``role.student``, ``song.teacher``, ``song.student``, and so on for mix.
+    """A recipe; ``stages`` has all of ``STAGES``.
 
-    There is a ``role.teacher`` only where the role student is to copy one.
+    There is a ``role.teacher`` only where the role student is to copy one, and a ``role.stranger`` where song and mix
+    students are to learn from what is said of strangers; else they learn from what the role student says.
     """
 
     name: str
@@ -74,9 +77,8 @@ def load_recipe(name_or_path: str) -> Recipe:
         training = table["training"]
         stages = {
             f"{net}.{who}": _stage(table[net][who])
-            for net in ("role", "song", "mix")
-            for who in ("teacher", "student")
-            if (net, who) != ("role", "teacher") or "teacher" in table[net]
+            for net, who in (name.split(".") for name in (*STAGES, *OPTIONAL))
+            if who in table[net] or f"{net}.{who}" in STAGES
         }
         return Recipe(
             name=path.stem,

@@ -19,6 +19,8 @@ from ..errors import ModelError
 from ..nets.layout import N_MIX_INPUT, N_MODEL_INPUT
 
 INPUT_SCALE = 1.0 / 127.0
+N_PARTS = 3  # of the families
+NOBODY = -1  # the part of a channel without a source of its own
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +84,12 @@ class Clip:
     role: int
     family: int
     active: NDArray[np.bool_]  # (n_ticks,)
+
+
+def part_of(family: Any) -> NDArray[np.int64]:
+    """Return which part a family belongs to, by its number in the shards; of any shape."""
+    number = np.asarray(family, np.int64)
+    return np.where(number == 0, NOBODY, number % N_PARTS)
 
 
 class Sessions:

@@ -1,10 +1,9 @@
 """The stages of a run in their order: teachers on labels, then each student on labels and its teacher's words.
 
-The role student comes first, since its evidence is an input of the song and mix students; the song student is next.
-Mix and
-song teachers see whole sessions, so their words are computed once and kept; a role teacher, where the recipe has one,
-judges each augmented patch as it comes, which costs the same on two cores and copies what it would say of the very same
-sound.
+The role student comes first, since its evidence is an input of the song and mix students, which learn from what is said
+of strangers (``strangers``); the song student is next. Mix and song teachers see whole sessions, so their words are
+computed once and kept; a role teacher, where the recipe has one, judges each augmented patch as it comes, which costs
+the same on two cores and copies what it would say of the very same sound.
 """
 
 from __future__ import annotations
@@ -30,8 +29,9 @@ from .losses import MIX_TASKS, ROLE_TASKS, SONG_TASKS, Losses, mix_losses, role_
 from .recipe import Stage
 from .run import Run
 from .scores import mix_scores, role_scores, song_scores
+from .sessions import N_PARTS
+from .strangers import outputs_on_strangers
 from .students import Students
-from .told import Strangers
 from .weights import set_weights
 
 
@@ -93,6 +93,7 @@ def distil_students(run: Run, *, patch_teacher: Callable[[Any], Any] | None = No
         for net in ("role", "song", "mix")
     )
     _fit_role(run, "role.student", role, patch_teacher)
+    _stranger_words(run)
     temperature = _role_words(run, role)
     contexts = _contexts(run, ("role_sum", "song_teacher"), ("role_sum",), temperature)
     song_stage = stages["song.student"]
@@ -111,8 +112,7 @@ def distil_students(run: Run, *, patch_teacher: Callable[[Any], Any] | None = No
     _song_words(run, song, contexts)
     contexts = _contexts(run, ("role_log_prob", "song", "mix_teacher"), ("role_log_prob", "song"), temperature)
     mix_stage = stages["mix.student"]
-    strangers = Strangers(run.sessions("valid"), contexts["valid"])
-    mix_train = mix_batches(run.sessions("train"), contexts["train"], run.recipe, mix_stage, strangers=strangers)
+    mix_train = mix_batches(run.sessions("train"), contexts["train"], run.recipe, mix_stage)
     _fit_mix(run, mix, mix_train, contexts["valid"], "mix.student")
     scale = sigma_scale(*mix_answers(partial(_mixed, mix), _mix_valid(run, contexts["valid"], mix_stage)))
     trained = Students(
@@ -178,8 +178,16 @@ def _teachers(run: Run) -> tuple[RoleNet | None, SongNet, MixTeacher]:
         raise ModelError(f"recipe, size of a teacher: {error}") from None
 
 
-def _fit_role(run: Run, name: str, net: RoleNet, teacher: Callable[[Any], Any] | None) -> None:
-    stage = run.recipe.stages[name]
+def _fit_role(
+    run: Run,
+    name: str,
+    net: RoleNet,
+    teacher: Callable[[Any], Any] | None,
+    *,
+    stage: Stage | None = None,
+    without: int | None = None,
+) -> None:
+    stage = stage or run.recipe.stages[name]
     valid = role_batches(run.sessions("valid"), run.recipe, stage, is_training=False)
 
     def losses(batch: dict[str, Any]) -> Losses:
@@ -190,7 +198,7 @@ def _fit_role(run: Run, name: str, net: RoleNet, teacher: Callable[[Any], Any] |
         name.replace(".", " "),
         net,
         losses,
-        role_batches(run.sessions("train"), run.recipe, stage),
+        role_batches(run.sessions("train"), run.recipe, stage, without=without),
         stage,
         run.folder / name,
         tasks=ROLE_TASKS,
@@ -237,6 +245,25 @@ def _fit_mix(
         variables=variables,
         check=check,
         is_quiet=run.is_quiet,
+    )
+
+
+def _stranger_words(run: Run) -> None:
+    """Keep what networks that never met them say of the channels of the training split, if the recipe has such."""
+    stage = run.recipe.stages.get("role.stranger")
+    if stage is None:
+        return
+    nets = []
+    for part in range(N_PARTS):
+        name = f"role.stranger_{part}"
+        nets.append(students.build("role", stage.size, seeded(run.recipe.seed, name)))
+        _fit_role(run, name, nets[-1], None, stage=stage, without=part)
+    train = run.sessions("train")
+    asking.ask_each(
+        train,
+        run.context("train"),
+        "role_log_prob",
+        lambda _n, session: {"role_log_prob": asking.evidence_of(outputs_on_strangers(nets, session), session)},
     )
 
 
