@@ -24,7 +24,7 @@ from model_compression.nets.layout import (
 from model_compression.training.files import write_arrays, write_text
 
 N_ROLES_USED = 8
-CLIP = ("x", "role", "active")
+CLIP = ("x", "role", "family", "active")
 
 
 def write_data(folder: Path, *, n_train: int = 5, n_valid: int = 2, n_ticks: int = 400, seed: int = 3) -> Path:
