@@ -22,7 +22,7 @@ from firmware.observation import TICK_MS
 from .answer import Answer, Explanation, Question
 from .bundle import Bundle
 from .decode import Decoder
-from .evidence import RoleEvidence, loudness
+from .evidence import RoleEvidence, sound_of
 from .explain import PAST_TICKS, Explainer, Moment
 from .model_input import BeatTracker, ModelInput
 from .net_spec import BUCKETS, PATCH_COLUMNS, PATCH_TICKS
@@ -71,7 +71,7 @@ class Brain:
         self._history = np.zeros((n, 2 * PATCH_TICKS, PATCH_COLUMNS), np.float32)  # each tick twice: a patch is a slice
         self._history[:] = self._neutral_patch()
         self._at = 0
-        self._waiting_s, self._waiting_sound = np.zeros(n), np.zeros(n)  # activity that no look has counted yet
+        self._waiting_s, self._waiting_sound_s = np.zeros(n), np.zeros(n)  # activity that no look has counted yet
         self._turn = 0
         self._looks = -(-n // TICKS_PER_ROUND)
         self._belief = self._no_belief()
@@ -118,7 +118,7 @@ class Brain:
         channels = self._mix_decoder.channels(y)
         channels["sigma"] *= np.array(self.bundle.evidence.sigma_scale, np.float32)
         self._hear_context(y, x)
-        channels["role_prob"], channels["evidence_s"] = self._opinion(x), self._evidence.seconds
+        channels["role_prob"], channels["evidence_s"] = self._opinion(x), self._evidence.active_s
         channels["loudness_lufs"] = x[:, _LOUDNESS] * LOUDNESS_SCALE[0] + LOUDNESS_SCALE[1]
         return Answer(tick=question.tick, is_valid=is_valid, channels=channels, session=session,
                       explanation=self._explain(question))  # fmt: skip
@@ -131,7 +131,7 @@ class Brain:
         self._history[:, self._at] = self._history[:, self._at + PATCH_TICKS] = row
         self._at = (self._at + 1) % PATCH_TICKS
         self._waiting_s += (x[:, _ACTIVE] > 0.0) * TICK_S
-        self._waiting_sound += loudness(x) * TICK_S
+        self._waiting_sound_s += sound_of(x)
         for _ in range(self._looks):
             waiting = np.flatnonzero(self._waiting_s > 0.0)
             if not waiting.size:
@@ -142,9 +142,9 @@ class Brain:
             logits = self._role.run({"patch": patch[None]})["role_logits"]
             meant = self._role_decoder.read(logits)
             own = 1.0 / (1.0 + math.exp(-float(self._role_decoder.head("voice_activity", meant)[0, 0])))
-            seconds, sound = own * float(self._waiting_s[ch]), own * float(self._waiting_sound[ch])
-            self._evidence.hear(ch, self._role_decoder.head("role", meant)[0], seconds, sound)
-            self._waiting_s[ch] = self._waiting_sound[ch] = 0.0
+            active_s, sound_s = own * float(self._waiting_s[ch]), own * float(self._waiting_sound_s[ch])
+            self._evidence.hear(ch, self._role_decoder.head("role", meant)[0], active_s, sound_s)
+            self._waiting_s[ch] = self._waiting_sound_s[ch] = 0.0
 
     @staticmethod
     def _told_roles(opinion: NDArray[np.float32], roles_given: NDArray[np.int8]) -> NDArray[np.float32]:
@@ -164,9 +164,9 @@ class Brain:
     def _hear_context(self, y: NDArray[np.float32], x: NDArray[np.float32]) -> None:
         if self.bundle.evidence.context_share > 0.0:
             logits = self._mix_decoder.head("role", self._mix_decoder.read(y))
-            sound = TICK_S * loudness(x)
-            for ch in np.flatnonzero(sound).tolist():
-                self._context.hear(ch, logits[ch], TICK_S, float(sound[ch]))
+            sound_s = sound_of(x)
+            for ch in np.flatnonzero(sound_s).tolist():
+                self._context.hear(ch, logits[ch], TICK_S, float(sound_s[ch]))
 
     def _opinion(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
         n_heard = int(np.count_nonzero(x[:, _HEARD] >= HEARD_AT_LEAST))
@@ -217,7 +217,7 @@ class Brain:
         self._evidence.forget(ch)
         self._context.forget(ch)
         self._history[ch] = self._neutral_patch()
-        self._waiting_s[ch] = self._waiting_sound[ch] = 0.0
+        self._waiting_s[ch] = self._waiting_sound_s[ch] = 0.0
         self.mix.reset_channel(ch)
         self.past.clear()
 

@@ -4,11 +4,13 @@ Each look counts as the channel itself sounded since the one before, as long and
 hears it::
 
     own      = probability of voice activity
-    seconds  : of activity since the last look, at most MAX_GAP_S, times own
-    sound    : the same seconds, each as loud as it was: times min(10, 10^(3 level_now)), level_now being dB / 30
-    keep     = exp(-seconds / memory_s)
-    evidence = keep * evidence + sound * log_softmax(role_logits)      and the sums of sound and seconds likewise
-    mean     = evidence / sum of sound * (sum of seconds) / (sum of seconds + PRIOR_S)
+    a        = min(own * seconds of activity since the last look, MAX_GAP_S)
+    e        = own * the same seconds, each as loud as it was: times min(10, 10^(3 level_now)), level_now being dB / 30
+    keep     = exp(-a / memory_s)
+    evidence = keep * evidence + e * log_softmax(role_logits)
+    active_s = keep * active_s + a
+    sound_s  = keep * sound_s + e
+    mean     = evidence / sound_s * active_s / (active_s + PRIOR_S)
     prob     = softmax(mean / temperature)
 
 What is louder counts more: a microphone hears its own source when that is loud, the others and the room in between.
@@ -29,6 +31,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dsp_kernels.contract.layout import MODEL_INPUT_COLUMNS
+from firmware.observation import TICK_MS
 
 from .bundle import Evidence
 
@@ -44,10 +47,10 @@ def log_softmax(logits: NDArray[np.floating]) -> NDArray[np.float64]:
     return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
 
 
-def loudness(x: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Return the power of each channel over its usual one, ``(n_channels,)``, 0 where it does not sound itself."""
+def sound_of(x: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return how much sound of its own each channel has in a tick, ``(n_channels,)``: in seconds at its usual power."""
     level_db = np.minimum(LEVEL_NOW_SCALE_DB * x[:, _LEVEL].astype(np.float64), MOST_DB)
-    return np.asarray(10.0 ** (level_db / 10.0) * (x[:, _ACTIVE] > 0.0))
+    return np.asarray(1e-3 * TICK_MS * 10.0 ** (level_db / 10.0) * (x[:, _ACTIVE] > 0.0))
 
 
 class RoleEvidence:
@@ -56,22 +59,22 @@ class RoleEvidence:
     def __init__(self, n_channels: int, n_roles: int, how: Evidence) -> None:
         self._how = how
         self._sum = np.zeros((n_channels, n_roles))
-        self._sound = np.zeros(n_channels)
-        self.seconds = np.zeros(n_channels)
+        self._sound_s = np.zeros(n_channels)
+        self.active_s = np.zeros(n_channels)
 
-    def hear(self, ch: int, logits: NDArray[np.floating], seconds: float, sound: float) -> None:
+    def hear(self, ch: int, logits: NDArray[np.floating], active_s: float, sound_s: float) -> None:
         """Take a look at channel ``ch`` that stands for so many seconds of its own sound, and so much of it."""
-        if not (seconds > 0.0 and sound > 0.0 and np.isfinite(logits).all()):
+        if not (active_s > 0.0 and sound_s > 0.0 and np.isfinite(logits).all()):
             return
-        seconds = min(seconds, MAX_GAP_S)
-        keep = np.exp(-seconds / self._how.memory_s)
-        self._sum[ch] = keep * self._sum[ch] + sound * log_softmax(logits)
-        self._sound[ch] = keep * self._sound[ch] + sound
-        self.seconds[ch] = keep * self.seconds[ch] + seconds
+        active_s = min(active_s, MAX_GAP_S)
+        keep = np.exp(-active_s / self._how.memory_s)
+        self._sum[ch] = keep * self._sum[ch] + sound_s * log_softmax(logits)
+        self._sound_s[ch] = keep * self._sound_s[ch] + sound_s
+        self.active_s[ch] = keep * self.active_s[ch] + active_s
 
     def forget(self, ch: int) -> None:
         """Begin anew with a channel."""
-        self._sum[ch], self._sound[ch], self.seconds[ch] = 0.0, 0.0, 0.0
+        self._sum[ch], self._sound_s[ch], self.active_s[ch] = 0.0, 0.0, 0.0
 
     @property
     def prob(self) -> NDArray[np.float32]:
@@ -85,8 +88,8 @@ class RoleEvidence:
 
     @property
     def _mean(self) -> NDArray[np.float64]:
-        trust = self.seconds / (self.seconds + PRIOR_S)
-        return self._sum * (trust / np.maximum(self._sound, LEAST_SOUND))[:, None]
+        trust = self.active_s / (self.active_s + PRIOR_S)
+        return self._sum * (trust / np.maximum(self._sound_s, LEAST_SOUND))[:, None]
 
     def _prob(self, mean: NDArray[np.float64]) -> NDArray[np.float32]:
         return np.exp(log_softmax(mean / self._how.temperature)).astype(np.float32)

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from dsp_kernels.contract.generated.contract import ROLES
-from dsp_kernels.contract.layout import FEATURES_DTYPE, MIX_FEATURES_DTYPE
+from dsp_kernels.contract.layout import FEATURES_DTYPE, MIX_FEATURES_DTYPE, MODEL_INPUT_COLUMNS, N_MODEL_INPUT
 from firmware.errors import EvenhandError
 from firmware.inference import brain as brain_module
 from firmware.inference.answer import BOUNDS, FAMILIES, TARGETS, Answer, Explanation, Question
 from firmware.inference.brain import Brain
 from firmware.inference.bundle import Evidence
-from firmware.inference.evidence import RoleEvidence
+from firmware.inference.evidence import RoleEvidence, sound_of
 from firmware.inference.explain import LEAST, TOLD_TICKS, Explainer, Moment, effect_of, played
 from firmware.inference.inline import Inline
 from firmware.inference.trial import Candidate, candidates_of
@@ -170,9 +170,9 @@ def test_every_channel_that_sounds_is_looked_at_twice_a_second_at_the_same_cost_
     hear = RoleEvidence.hear
     now = {"tick": 0}
 
-    def noted(self: RoleEvidence, ch: int, logits: np.ndarray, seconds: float, sound: float) -> None:
+    def noted(self: RoleEvidence, ch: int, logits: np.ndarray, active_s: float, sound_s: float) -> None:
         looks.append((now["tick"], ch))
-        hear(self, ch, logits, seconds, sound)
+        hear(self, ch, logits, active_s, sound_s)
 
     monkeypatch.setattr(brain_module.RoleEvidence, "hear", noted)
     for tick in range(2 * TICKS_PER_S):
@@ -220,6 +220,25 @@ def test_a_channel_that_nobody_plays_with_is_what_its_own_sound_says(silent: tup
     for tick in range(80):
         own, said = (b.think(question(tick, features(n_channels, tick, silent=silent))) for b in brains)
         assert np.array_equal(own.channels["role_prob"], said.channels["role_prob"])
+
+
+def test_a_loud_moment_says_more_than_a_quiet_one_as_long() -> None:
+    how = Evidence(temperature=1.0, memory_s=1e9, context_share=0.0)
+    x = np.zeros((5, N_MODEL_INPUT), np.float32)
+    x[:4, MODEL_INPUT_COLUMNS["is_active"]] = 1.0
+    x[:, MODEL_INPUT_COLUMNS["level_now"].start] = (
+        np.array([0.0, -10.0, 10.0, 25.0, 0.0]) / 30.0
+    )  # dB over the usual level
+    np.testing.assert_allclose(sound_of(x), 0.02 * np.array([1.0, 0.1, 10.0, 10.0, 0.0]), rtol=1e-6)
+    evidence, one, other = RoleEvidence(1, 2, how), np.array([1.0, 0.0]), np.array([0.0, 1.0])
+    for _ in range(50):
+        evidence.hear(0, one, 0.02, 0.02)
+        evidence.hear(0, other, 0.02, 0.002)
+    logit = (
+        (1.0 - 0.1) / (1.0 + 0.1) * 2.0 / (2.0 + 0.5)
+    )  # ten times as much sound on one side; 2 s beside 0.5 s of doubt
+    assert np.log(evidence.prob[0, 0] / evidence.prob[0, 1]) == pytest.approx(logit, abs=1e-5)
+    assert evidence.active_s[0] == pytest.approx(2.0)
 
 
 def test_who_is_heard_among_others_is_what_they_let_one_think_too() -> None:

@@ -30,7 +30,7 @@ from ..nets.evidence import (
     log_softmax,
     pooled,
     role_sum,
-    sound,
+    sound_of,
 )
 from ..nets.layout import HEARD, HEARD_AT_LEAST, IS_ACTIVE, MEL_NOW, MEL_SLOW, N_PATCH_COLUMNS, N_PATCH_TICKS, TICK_S
 from .measures.framing import Array
@@ -104,7 +104,7 @@ class Player:
 
     def _look(self, number: int, x: Array) -> None:
         self._waiting_s += (x[:, IS_ACTIVE] > 0.0) * TICK_S
-        self._waiting_sound += sound(x)
+        self._waiting_sound += sound_of(x)
         for _ in range(self._looks):
             waiting = np.flatnonzero(self._waiting_s > 0.0)
             if not waiting.size:
@@ -129,7 +129,7 @@ class Player:
         if self._context_share == 0.0 or self._given.role_prob is not None:
             return own
         logits = self._heads["mix"]["role"].read(y)
-        loud = sound(x)
+        loud = sound_of(x)
         ch = np.flatnonzero(loud)
         self._context.hear(ch, log_softmax(logits[ch]), np.full(len(ch), TICK_S), loud[ch])
         share = context_shares(self._context_share, x)

@@ -8,9 +8,9 @@ channel sounds (``x[71]`` above 0) it counts as many seconds, and as much sound 
     e       = own * (sum over those ticks of 0.02 * min(10, 10^(3 x[72])))     level_now, dB / 30, as a power
     k       = exp(-a / 20)
     evidence = k * evidence + e * log_softmax(role_logits)          (21), zero at first
-    sound    = k * sound    + e                                     zero at first
-    seconds  = k * seconds  + a                                     zero at first
-    mean     = evidence / sound * seconds / (seconds + 0.5)
+    sound_s  = k * sound_s  + e                                     zero at first
+    active_s = k * active_s + a                                     zero at first
+    mean     = evidence / sound_s * active_s / (active_s + 0.5)
     role_prob = softmax(mean / temperature)
 
 so a channel never heard has every role alike, silence changes nothing, and after 20 s of sound old evidence has faded
@@ -80,7 +80,7 @@ def context_shares(context_share: float, x: NDArray[Any]) -> Array:
     return context_share * (1.0 - 1.0 / np.maximum(n_heard, 1))
 
 
-def sound(x: NDArray[Any]) -> Array:
+def sound_of(x: NDArray[Any]) -> Array:
     """Return how much sound of its own each channel has in each tick, in seconds at its usual level.
 
     Parameters
@@ -98,10 +98,10 @@ class RoleEvidence:
     def __init__(self, n_channels: int, *, temperature: float = 1.0, memory_s: float = EVIDENCE_TAU_S) -> None:
         self.temperature, self.memory_s = temperature, memory_s
         self.evidence = np.zeros((n_channels, N_ROLES))
-        self.sound = np.zeros(n_channels)
-        self.seconds = np.zeros(n_channels)
+        self.sound_s = np.zeros(n_channels)
+        self.active_s = np.zeros(n_channels)
 
-    def add(self, ch: NDArray[np.int64], outputs: Array, active_s: Array, sound: Array) -> None:
+    def add(self, ch: NDArray[np.int64], outputs: Array, active_s: Array, sound_s: Array) -> None:
         """Take in one run of the role network.
 
         Parameters
@@ -110,24 +110,26 @@ class RoleEvidence:
             Channels it ran on, each once.
         outputs
             ``(len(ch), 22)``: role logits and the voice activity logit.
-        active_s, sound
-            ``(len(ch),)``: how long and how loud they sounded since the last run on them.
+        active_s, sound_s
+            ``(len(ch),)``: how long they sounded since the last run on them, and how much (``sound_of``).
         """
         outputs = np.asarray(outputs, np.float64)
         own = 1.0 / (1.0 + np.exp(-outputs[:, N_ROLES]))
-        self.hear(ch, log_softmax(outputs[:, :N_ROLES]), np.minimum(own * active_s, MAX_GAP_S), own * sound)
+        self.hear(ch, log_softmax(outputs[:, :N_ROLES]), np.minimum(own * active_s, MAX_GAP_S), own * sound_s)
 
-    def hear(self, ch: NDArray[np.int64], log_prob: Array, seconds: Array, sound: Array) -> None:
-        """Take in log-probabilities ``(len(ch), 21)`` that stand for so much."""
-        keep = np.exp(-seconds / self.memory_s)
-        self.evidence[ch] = keep[:, None] * self.evidence[ch] + sound[:, None] * log_prob
-        self.sound[ch] = keep * self.sound[ch] + sound
-        self.seconds[ch] = keep * self.seconds[ch] + seconds
+    def hear(self, ch: NDArray[np.int64], log_prob: Array, active_s: Array, sound_s: Array) -> None:
+        """Take in log-probabilities ``(len(ch), 21)`` that stand for so much; what is no number is passed over."""
+        is_heard = np.isfinite(log_prob).all(axis=1) & np.isfinite(sound_s) & np.isfinite(active_s)
+        ch, log_prob, active_s, sound_s = (values[is_heard] for values in (ch, log_prob, active_s, sound_s))
+        keep = np.exp(-active_s / self.memory_s)
+        self.evidence[ch] = keep[:, None] * self.evidence[ch] + sound_s[:, None] * log_prob
+        self.sound_s[ch] = keep * self.sound_s[ch] + sound_s
+        self.active_s[ch] = keep * self.active_s[ch] + active_s
 
     def mean_log_prob(self) -> Array:
         """``(n_channels, 21)``, before the temperature."""
-        trust = self.seconds / (self.seconds + PRIOR_S)
-        return self.evidence * (trust / np.maximum(self.sound, LEAST_SOUND))[:, None]
+        trust = self.active_s / (self.active_s + PRIOR_S)
+        return self.evidence * (trust / np.maximum(self.sound_s, LEAST_SOUND))[:, None]
 
     def role_prob(self) -> Array:
         """``(n_channels, 21)``, each row sums to 1."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from model_compression.nets.evidence import RoleEvidence, SongEvidence, context_shares, role_sum, sound
+from model_compression.nets.evidence import RoleEvidence, SongEvidence, context_shares, role_sum, sound_of
 from model_compression.nets.layout import (
     HEARD,
     IS_ACTIVE,
@@ -52,7 +52,7 @@ def test_belief_grows_with_what_is_heard_and_turns_after_a_change_of_player() ->
 def test_old_evidence_fades_to_one_in_e_after_twenty_seconds_of_sound() -> None:
     evidence = RoleEvidence(1)
     evidence.add(CH, said(3, voice=50.0), 2.0 * HALF, 2.0 * HALF)
-    before = evidence.seconds[0]
+    before = evidence.active_s[0]
     flat = np.zeros((1, N_OUTPUT["role"]))
     flat[0, N_ROLES] = 50.0
     kept = evidence.evidence[0, 3] - evidence.evidence[0, 4]
@@ -60,14 +60,14 @@ def test_old_evidence_fades_to_one_in_e_after_twenty_seconds_of_sound() -> None:
         evidence.add(CH, flat, 2.0 * HALF, 2.0 * HALF)
     left = evidence.evidence[0, 3] - evidence.evidence[0, 4]
     np.testing.assert_allclose(left / kept, np.exp(-1.0), rtol=1e-9)
-    assert evidence.seconds[0] > before
+    assert evidence.active_s[0] > before
 
 
 def test_what_is_loud_counts_more_and_a_knock_no_more_than_ten_times_as_much() -> None:
     x = np.full((1, 5, N_MODEL_INPUT), 0.0)
     x[..., LEVEL_NOW] = np.array([0.0, -10.0, 10.0, 30.0, 0.0]) / LEVEL_NOW_SCALE_DB
     x[..., IS_ACTIVE] = [1.0, 1.0, 1.0, 1.0, -1.0]
-    np.testing.assert_allclose(sound(x)[0], TICK_S * np.array([1.0, 0.1, 10.0, 10.0, 0.0]))
+    np.testing.assert_allclose(sound_of(x)[0], TICK_S * np.array([1.0, 0.1, 10.0, 10.0, 0.0]))
     evidence = RoleEvidence(1)
     evidence.add(CH, said(3), HALF, 10.0 * HALF)
     for _ in range(5):  # what bleeds in while the own source is soft

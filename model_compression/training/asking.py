@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from ..nets.evidence import RoleEvidence, role_sum, song_inputs, sound
+from ..nets.evidence import RoleEvidence, role_sum, song_inputs, sound_of
 from ..nets.layout import IS_ACTIVE, N_PATCH_COLUMNS, TICK_S
 from ..nets.mix import MixNet
 from ..nets.role import RoleNet
@@ -63,7 +63,7 @@ def evidence_of(outputs: NDArray[np.float32], session: Session) -> NDArray[np.fl
     until = np.arange(0, session.n_ticks, EVIDENCE_STRIDE_TICKS) + 1
     active_s, loud = (
         np.add.reduceat(np.asarray(values, np.float64)[: until[-1]], since, axis=0)
-        for values in (TICK_S * (session.x[:, :, IS_ACTIVE] > 0), sound(session.x * np.float32(INPUT_SCALE)))
+        for values in (TICK_S * (session.x[:, :, IS_ACTIVE] > 0), sound_of(session.x * np.float32(INPUT_SCALE)))
     )
     kept = np.zeros((*outputs.shape[:2], outputs.shape[2] - 1), np.float16)
     for run in range(len(outputs)):

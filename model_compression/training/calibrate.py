@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from ..nets.evidence import RoleEvidence, context_shares, log_softmax, pooled, sound
+from ..nets.evidence import RoleEvidence, context_shares, log_softmax, pooled, sound_of
 from ..nets.layout import LOGIT_SCALE, MIX_HEADS, PARAMETERS, SIGMA_GROUPS, TICK_S
 from ..nets.mix import MixNet
 from . import asking
@@ -70,7 +70,7 @@ def context_share(mix: MixNet, sessions: Sessions, context: Context) -> float:
 def gathered(logits: Array, session: Session) -> Array:
     """Return the mean log-probabilities ``(n_ticks, n_channels, 21)`` that a look at every tick of own sound leaves."""
     evidence, log_prob = RoleEvidence(session.n_channels), log_softmax(logits)
-    loud = sound(session.x * np.float32(INPUT_SCALE))
+    loud = sound_of(session.x * np.float32(INPUT_SCALE))
     means = np.zeros(logits.shape)
     for tick in range(session.n_ticks):
         ch = np.flatnonzero(loud[tick])
