@@ -19,9 +19,8 @@ Feeds = dict[str, NDArray[np.float32]]
 MAX_BYTES = {"role": 330_000, "mix": 300_000, "song": 200_000}
 BUCKETS = (8, 16, 32, 48)
 DRIFT_TICKS = 1000
-MAX_DELEGATED_PARTS = (
-    3  # no delegate takes an int8 BATCH_MATMUL of two activations, so two pools cut the graph in three
-)
+# No delegate takes an int8 BATCH_MATMUL of two activations, so two pools cut the graph in three.
+MAX_DELEGATED_PARTS = 3
 # Largest rms difference of a file from the float network, in the unit of each head; f16 may have a tenth.
 MAX_RMS = {
     "offset_lu": 0.5,

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from dsp_kernels.contract.generated.contract import GENRES, KEYS, ROLES, SECTIONS
+from model_compression.data.shards import FORMAT
 from model_compression.nets.layout import (
     HEARD,
     IS_ACTIVE,
@@ -45,7 +46,9 @@ def write_data(folder: Path, *, n_train: int = 5, n_valid: int = 2, n_ticks: int
             for name in CLIP
         }
         write_arrays(folder / split / "clips_0000.npz", {**clips, "n_items": np.array(4)})
-    write_text(folder / "index.json", json.dumps({"recipe": "mini", "seed": seed, "n_ticks": n_ticks}))
+    write_text(
+        folder / "index.json", json.dumps({"format": FORMAT, "recipe": "mini", "seed": seed, "n_ticks": n_ticks})
+    )
     return folder
 
 

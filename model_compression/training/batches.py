@@ -14,8 +14,9 @@ from ..nets.evidence import SongEvidence, role_sum
 from ..nets.layout import N_PATCH_COLUMNS, N_PATCH_TICKS, N_ROLES, N_SONG_INPUT
 from . import augment, curriculum, told
 from .context import Context
+from .deal import Deal
 from .recipe import Recipe, Stage
-from .sessions import INPUT_SCALE, Session, Sessions, part_of
+from .sessions import INPUT_SCALE, Session, Sessions
 from .targets import mix_targets, song_targets
 
 Batch = dict[str, NDArray[Any]]
@@ -40,15 +41,16 @@ def role_batches(
 ) -> Batches:
     """``patch (n, 64, 72)``, ``role``, ``weight`` (how far the patch holds the role's sound), ``activity``.
 
-    ``without``: the part of the families (``part_of``) that is left out.
+    ``without``: the part of the ``deal`` that is left out.
     """
+    deal = Deal(sessions)
     clips: dict[int, list[tuple[int, int]]] = {}
     channels: dict[int, list[tuple[int, int]]] = {}
     for number, clip in enumerate(sessions.clips):
-        if clip.active.any() and part_of(clip.family) != without:
+        if clip.active.any() and deal.of_clip(clip) != without:
             clips.setdefault(clip.role, []).append((number, CLIP))
     for number, head in enumerate(sessions.heads):
-        for ch, (role, part) in enumerate(zip(head.role, part_of(head.family), strict=True)):
+        for ch, (role, part) in enumerate(zip(head.role, deal.of_channels(head), strict=True)):
             if head.active[:, ch].any() and part != without:
                 channels.setdefault(int(role), []).append((number, ch))
     roles = np.array(sorted(clips.keys() | channels.keys()))

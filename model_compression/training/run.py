@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 
+from ..data.shards import INDEX, read_index
 from ..errors import ModelError
 from .files import code_digest, digest_of, write_text
 from .recipe import Recipe, load_recipe
@@ -58,8 +59,6 @@ def open_run(recipe_name: str, data: Path, out: Path | None, *, is_quiet: bool) 
 
 
 def data_digest(data: Path) -> str:
-    """Digest of a data set: of its ``index.json``, which knows all the rest."""
-    index = data / "index.json"
-    if not index.is_file():
-        raise ModelError(f"{index}: missing; make a data set with `evenhand-model data`, or name --data")
-    return digest_of(index)
+    """Digest of a data set: of its index, which knows all the rest; one of another format is refused."""
+    read_index(data)
+    return digest_of(data / INDEX)

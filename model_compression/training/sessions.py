@@ -19,8 +19,6 @@ from ..errors import ModelError
 from ..nets.layout import N_MIX_INPUT, N_MODEL_INPUT
 
 INPUT_SCALE = 1.0 / 127.0
-N_PARTS = 3  # of the families
-NOBODY = -1  # the part of a channel without a source of its own
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +63,7 @@ class Head:
 
     path: Path
     prefix: str
+    shard: int
     role: NDArray[np.int16]
     family: NDArray[np.uint32]
     active: NDArray[np.bool_]
@@ -80,16 +79,11 @@ class Head:
 class Clip:
     """One source alone, for the role network."""
 
+    shard: int
     x: NDArray[np.int8]  # (n_ticks, 104)
     role: int
     family: int
     active: NDArray[np.bool_]  # (n_ticks,)
-
-
-def part_of(family: Any) -> NDArray[np.int64]:
-    """Return which part a family belongs to, by its number in the shards; of any shape."""
-    number = np.asarray(family, np.int64)
-    return np.where(number == 0, NOBODY, number % N_PARTS)
 
 
 class Sessions:
@@ -99,8 +93,9 @@ class Sessions:
         paths = sorted(folder.glob("shard_*.npz"))
         if not paths:
             raise ModelError(f"{folder}: no shard_*.npz; make them with `evenhand-model data`, or name --data")
-        self.heads = [head for path in paths for head in _heads(path)]
-        self.clips = [clip for path in sorted(folder.glob("clips_*.npz")) for clip in _clips(path)]
+        self.heads = [head for shard, path in enumerate(paths) for head in _heads(path, shard)]
+        clips = enumerate(sorted(folder.glob("clips_*.npz")))
+        self.clips = [clip for shard, path in clips for clip in _clips(path, shard)]
         self._cache: OrderedDict[int, Session] = OrderedDict()
         self._left = cache_mb * 1_000_000
         self._lock = threading.Lock()
@@ -122,15 +117,16 @@ class Sessions:
             return session
 
 
-def _heads(path: Path) -> list[Head]:
+def _heads(path: Path, shard: int) -> list[Head]:
     with _opened(path) as arrays:
-        return [_head(path, f"s{k}", arrays) for k in range(int(arrays["n_items"]))]
+        return [_head(path, f"s{k}", shard, arrays) for k in range(int(arrays["n_items"]))]
 
 
-def _clips(path: Path) -> list[Clip]:
+def _clips(path: Path, shard: int) -> list[Clip]:
     with _opened(path) as arrays:
         return [
             Clip(
+                shard=shard,
                 x=arrays[f"c{k}_x"],
                 role=int(arrays[f"c{k}_role"]),
                 family=int(arrays[f"c{k}_family"]),
@@ -149,7 +145,7 @@ def _opened(path: Path) -> Iterator[Any]:
         raise ModelError(f"{path}: not a shard ({error}); delete it and run `evenhand-model data` again") from None
 
 
-def _head(path: Path, prefix: str, arrays: Any) -> Head:
+def _head(path: Path, prefix: str, shard: int, arrays: Any) -> Head:
     bleed_db = np.asarray(arrays[f"{prefix}_bleed_db"], np.float32)
     np.fill_diagonal(bleed_db, -100.0)
     fault_db = np.abs(arrays[f"{prefix}_gain_fault_db"])
@@ -157,6 +153,7 @@ def _head(path: Path, prefix: str, arrays: Any) -> Head:
     return Head(
         path=path,
         prefix=prefix,
+        shard=shard,
         role=arrays[f"{prefix}_role"],
         family=arrays[f"{prefix}_family"],
         active=arrays[f"{prefix}_active"],

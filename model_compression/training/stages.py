@@ -1,9 +1,10 @@
 """The stages of a run in their order: teachers on labels, then each student on labels and its teacher's words.
 
-The role student comes first, since its evidence is an input of the song and mix students, which learn from what is said
-of strangers (``strangers``); the song student is next. Mix and song teachers see whole sessions, so their words are
-computed once and kept; a role teacher, where the recipe has one, judges each augmented patch as it comes, which costs
-the same on two cores and copies what it would say of the very same sound.
+The role student comes first, since its evidence is an input of the song and mix students; where the recipe has a
+``role.stranger`` they learn from what is said of strangers instead (``strangers``). The song student is next. Mix and
+song teachers see whole sessions, so their words are computed once and kept; a role teacher, where the recipe has one,
+judges each augmented patch as it comes, which costs the same on two cores and copies what it would say of the very same
+sound.
 """
 
 from __future__ import annotations
@@ -23,13 +24,14 @@ from . import asking, students
 from .batches import Batches, mix_batches, mix_teacher_batches, role_batches, seeded, song_batches
 from .calibrate import context_share, mix_answers, role_temperature, sigma_scale, write_calibration
 from .context import Context
+from .deal import N_PARTS, Deal
 from .files import read_arrays
 from .fit import fit, settle
 from .losses import MIX_TASKS, ROLE_TASKS, SONG_TASKS, Losses, mix_losses, role_losses, song_losses
 from .recipe import Stage
 from .run import Run
 from .scores import mix_scores, role_scores, song_scores
-from .sessions import N_PARTS
+from .sessions import Head, Session
 from .strangers import outputs_on_strangers
 from .students import Students
 from .weights import set_weights
@@ -249,7 +251,7 @@ def _fit_mix(
 
 
 def _stranger_words(run: Run) -> None:
-    """Keep what networks that never met them say of the channels of the training split, if the recipe has such."""
+    """Keep what networks that never met them say of all channels, if the recipe has such; nobody else is asked then."""
     stage = run.recipe.stages.get("role.stranger")
     if stage is None:
         return
@@ -258,13 +260,15 @@ def _stranger_words(run: Run) -> None:
         name = f"role.stranger_{part}"
         nets.append(students.build("role", stage.size, seeded(run.recipe.seed, name)))
         _fit_role(run, name, nets[-1], None, stage=stage, without=part)
-    train = run.sessions("train")
-    asking.ask_each(
-        train,
-        run.context("train"),
-        "role_log_prob",
-        lambda _n, session: {"role_log_prob": asking.evidence_of(outputs_on_strangers(nets, session), session)},
-    )
+    deal = Deal(run.sessions("train"))
+    for split in ("train", "valid"):
+        heads = run.sessions(split).heads
+
+        def ask(number: int, session: Session, heads: list[Head] = heads) -> dict[str, Any]:
+            outputs = outputs_on_strangers(nets, session, deal.of_channels(heads[number]))
+            return {"role_log_prob": asking.evidence_of(outputs, session)}
+
+        asking.ask_each(run.sessions(split), run.context(split), "role_log_prob", ask)
 
 
 def _role_words(run: Run, role: RoleNet) -> float:
