@@ -6,14 +6,15 @@ import argparse
 import os
 from pathlib import Path
 
+from .training.recipe import RECIPES
 from .training.run import Run, open_run
+
+RECIPE_HELP = f"name of a recipe of ours ({', '.join(sorted(p.stem for p in RECIPES.glob('*.toml')))}) or a .toml file"
 
 
 def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare them."""
-    parser.add_argument(
-        "recipe", metavar="RECIPE", help="name of a recipe of ours (mini, small, large) or a .toml file"
-    )
+    parser.add_argument("recipe", metavar="RECIPE", help=RECIPE_HELP)
     parser.add_argument("--data", metavar="DIR", type=Path, help="data set (out/data/RECIPE)")
     parser.add_argument("--out", metavar="DIR", type=Path, help="folder of the run (out/runs/RECIPE)")
     parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
