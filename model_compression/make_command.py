@@ -14,7 +14,7 @@ SUMMARY = "make a model from seeds: data, train, distil, quantise, evaluate, bun
 EXAMPLE = """\
 example:
   A model in about 90 minutes on two cores; stopped and started again it goes on where it was. `evening` in place of
-  `small` makes the one that ships, in four hours:
+  `small` learns from twice as many songs, in four hours:
 
     evenhand-model make small
 

@@ -14,7 +14,7 @@ hears it::
     prob     = softmax(mean / temperature)
 
 What is louder counts more: a microphone hears its own source when that is loud, the others and the room in between.
-Training fits the temperature to this very sum.
+Training fits temperature and share to this very sum.
 
 What the mix network makes of a channel, which hears the others too, is gathered the same way and pooled with it::
 
