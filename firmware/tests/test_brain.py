@@ -226,17 +226,14 @@ def test_a_loud_moment_says_more_than_a_quiet_one_as_long() -> None:
     how = Evidence(temperature=1.0, memory_s=1e9, context_share=0.0)
     x = np.zeros((5, N_MODEL_INPUT), np.float32)
     x[:4, MODEL_INPUT_COLUMNS["is_active"]] = 1.0
-    x[:, MODEL_INPUT_COLUMNS["level_now"].start] = (
-        np.array([0.0, -10.0, 10.0, 25.0, 0.0]) / 30.0
-    )  # dB over the usual level
+    over_usual_db = np.array([0.0, -10.0, 10.0, 25.0, 0.0])
+    x[:, MODEL_INPUT_COLUMNS["level_now"].start] = over_usual_db / 30.0
     np.testing.assert_allclose(sound_of(x), 0.02 * np.array([1.0, 0.1, 10.0, 10.0, 0.0]), rtol=1e-6)
     evidence, one, other = RoleEvidence(1, 2, how), np.array([1.0, 0.0]), np.array([0.0, 1.0])
     for _ in range(50):
         evidence.hear(0, one, 0.02, 0.02)
         evidence.hear(0, other, 0.02, 0.002)
-    logit = (
-        (1.0 - 0.1) / (1.0 + 0.1) * 2.0 / (2.0 + 0.5)
-    )  # ten times as much sound on one side; 2 s beside 0.5 s of doubt
+    logit = (1.0 - 0.1) / (1.0 + 0.1) * 2.0 / (2.0 + 0.5)  # ten times as much sound on one side, and 0.5 s of doubt
     assert np.log(evidence.prob[0, 0] / evidence.prob[0, 1]) == pytest.approx(logit, abs=1e-5)
     assert evidence.active_s[0] == pytest.approx(2.0)
 

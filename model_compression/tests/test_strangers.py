@@ -50,7 +50,7 @@ class Cast:
 
 def deal(played: list[tuple[int, int]]) -> tuple[Deal, Cast]:
     cast = Cast(played)
-    return Deal(cast), cast  # type: ignore[arg-type]
+    return Deal(cast.heads, cast.clips), cast
 
 
 def test_a_family_is_in_one_part_wherever_it_plays() -> None:
@@ -83,7 +83,7 @@ def test_who_cannot_be_missed_is_dealt_by_shards(family: int) -> None:
 def test_a_network_learns_from_no_sound_of_the_part_that_is_left_out(train: Sessions, part: int) -> None:
     from model_compression.training.batches import role_batches
 
-    dealt = Deal(train)
+    dealt = Deal(train.heads, train.clips)
     for number, head in enumerate(train.heads):
         train[number].x[:, dealt.of_channels(head) == part] = 99
     for clip in train.clips:
@@ -111,7 +111,7 @@ def test_of_each_channel_that_network_is_asked_which_was_kept_from_it(train: Ses
     from model_compression.training.strangers import outputs_on_strangers
 
     session, parts = train[0], np.resize([2, 0, 2, 1], train[0].n_channels)
-    out = outputs_on_strangers([Saying(k) for k in range(N_PARTS)], session, parts)  # type: ignore[misc]
+    out = outputs_on_strangers([Saying(k) for k in range(N_PARTS)], session, parts)
     assert out.shape == (7, session.n_channels, N_OUTPUT["role"])
     np.testing.assert_array_equal(out, np.broadcast_to(parts[None, :, None], out.shape))
 

@@ -34,7 +34,9 @@ def ask_each(sessions: Sessions, folder: Path, name: str, ask: Callable[[int, Se
             write_arrays(path, ask(number, sessions[number]))
 
 
-def role_outputs(net: RoleNet, session: Session, channels: NDArray[np.int64] | None = None) -> NDArray[np.float32]:
+def role_outputs(
+    net: Callable[[Any], Any], session: Session, channels: NDArray[np.int64] | None = None
+) -> NDArray[np.float32]:
     """Return the role network on channels (all) each ``EVIDENCE_STRIDE_TICKS``: ``(n_runs, n_channels, 22)``."""
     ch = np.arange(session.n_channels) if channels is None else channels
     run = tf.function(lambda patch: net(patch), autograph=False, reduce_retracing=True)

@@ -43,7 +43,7 @@ def role_batches(
 
     ``without``: the part of the ``deal`` that is left out.
     """
-    deal = Deal(sessions)
+    deal = Deal(sessions.heads, sessions.clips)
     clips: dict[int, list[tuple[int, int]]] = {}
     channels: dict[int, list[tuple[int, int]]] = {}
     for number, clip in enumerate(sessions.clips):

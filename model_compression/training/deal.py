@@ -8,12 +8,13 @@ one performance lie in one.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..nets.layout import N_ROLES
-from .sessions import Clip, Head, Sessions
+from .sessions import Clip, Head
 
 N_PARTS = 3
 MOST_OF_A_ROLE = 0.5
@@ -22,9 +23,9 @@ MOST_OF_A_ROLE = 0.5
 class Deal:
     """Which part each channel and each clip belongs to."""
 
-    def __init__(self, sessions: Sessions) -> None:
+    def __init__(self, heads: Sequence[Head], clips: Sequence[Clip]) -> None:
         counts: dict[int, NDArray[np.float64]] = {}
-        for (family, role), count in _played(sessions).items():
+        for (family, role), count in _played(heads, clips).items():
             counts.setdefault(family, np.zeros(N_ROLES))[role] += count
         total = np.maximum(sum(counts.values(), np.zeros(N_ROLES)), 1.0)
         shares = {family: count / total for family, count in counts.items()}
@@ -45,10 +46,10 @@ class Deal:
         return self.part.get(clip.family, clip.shard % N_PARTS)
 
 
-def _played(sessions: Sessions) -> Counter[tuple[int, int]]:
+def _played(heads: Sequence[Head], clips: Sequence[Clip]) -> Counter[tuple[int, int]]:
     """Channels and clips that sound, by family and role."""
-    played = Counter((clip.family, clip.role) for clip in sessions.clips if clip.active.any())
-    for head in sessions.heads:
+    played = Counter((clip.family, clip.role) for clip in clips if clip.active.any())
+    for head in heads:
         sounding = head.active.any(axis=0)
         played.update(zip(head.family[sounding].tolist(), head.role[sounding].tolist(), strict=True))
     return played

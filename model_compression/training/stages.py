@@ -260,7 +260,8 @@ def _stranger_words(run: Run) -> None:
         name = f"role.stranger_{part}"
         nets.append(students.build("role", stage.size, seeded(run.recipe.seed, name)))
         _fit_role(run, name, nets[-1], None, stage=stage, without=part)
-    deal = Deal(run.sessions("train"))
+    train = run.sessions("train")
+    deal = Deal(train.heads, train.clips)
     for split in ("train", "valid"):
         heads = run.sessions(split).heads
 

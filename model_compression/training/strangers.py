@@ -8,15 +8,19 @@ one of its singers and a kit by that of most of its pieces, so a few strangers a
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
-from ..nets.role import RoleNet
 from .asking import role_outputs
 from .sessions import Session
 
 
-def outputs_on_strangers(nets: list[RoleNet], session: Session, parts: NDArray[np.int64]) -> NDArray[np.float32]:
+def outputs_on_strangers(
+    nets: Sequence[Callable[[Any], Any]], session: Session, parts: NDArray[np.int64]
+) -> NDArray[np.float32]:
     """Return ``(n_runs, n_channels, 22)``: of each channel, what the network says that was kept from its part."""
     asked = [(np.flatnonzero(parts == part), net) for part, net in enumerate(nets)]
     said = [(ch, role_outputs(net, session, ch)) for ch, net in asked if ch.size]
