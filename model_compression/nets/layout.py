@@ -25,7 +25,16 @@ LOUDNESS_RANK = MODEL_INPUT_COLUMNS["loudness_rank"].start
 LEVEL_NOW = MODEL_INPUT_COLUMNS["level_now"].start
 LEVEL_NOW_SCALE_DB = 30.0  # of the column: contract, [[model_input]] level_now
 SLOW_LOUDNESS = MODEL_INPUT_COLUMNS["slow_loudness"].start
+COUNT = MODEL_INPUT_COLUMNS["count"].start
 HEARD = MODEL_INPUT_COLUMNS["heard"].start
+# What a channel does, not what it sounds like: all that the mix network's judge is told of its inputs.
+BEHAVIOUR = tuple(
+    column
+    for name in (
+        "onset", "is_active", "level_now", "bleed_coherence", "has_bleed_source", "count", "heard", "is_stereo"
+    )
+    for column in range(MODEL_INPUT_COLUMNS[name].start, MODEL_INPUT_COLUMNS[name].stop)
+)  # fmt: skip
 N_PATCH_COLUMNS = IS_ACTIVE + 1  # the part of a channel's inputs that no other channel and no slow average has touched
 HEARD_AT_LEAST = 0.0630852  # log2(1 + 0.3 s) / 6: the column says "heard" from 0.3 s of activity on
 

@@ -7,6 +7,7 @@ import pytest
 
 from model_compression.nets.layout import (
     CHROMA,
+    COUNT,
     HEARD,
     LOUDNESS_RANK,
     LOUDNESS_VS_MEAN,
@@ -40,6 +41,14 @@ def test_louder_gives_what_the_front_end_would_have_said() -> None:
     np.testing.assert_allclose(changed, scene_at(levels + shift), atol=1e-6)
 
 
+def test_what_is_unplugged_is_missing_in_count_mean_and_rank() -> None:
+    levels, gone = np.array([-40.0, -25.0, -31.0, -18.0]), np.array([False, True, False, False])
+    changed = augment.without(scene_at(levels), gone)
+    expected = scene_at(levels[~gone])
+    expected[..., COUNT] = np.log2(3) / 5.0
+    np.testing.assert_allclose(changed, expected, atol=1e-6)
+
+
 def test_louder_leaves_channels_alone_that_were_never_heard() -> None:
     x = scene_at(np.array([-40.0, -25.0]))
     x[:, 1] = -1.0
@@ -47,7 +56,9 @@ def test_louder_leaves_channels_alone_that_were_never_heard() -> None:
     np.testing.assert_array_equal(changed[:, 1], x[:, 1])
 
 
-@pytest.mark.parametrize("change", [augment.coloured, augment.shifted, augment.noisy, augment.masked])
+@pytest.mark.parametrize(
+    "change", [augment.coloured, augment.shifted, augment.noisy, augment.masked, augment.without_bands]
+)
 def test_patches_stay_in_range_and_only_their_spectra_change(change: object) -> None:
     patches = np.random.default_rng(RNG_SEED).uniform(-0.9, 0.9, (8, 64, 72)).astype(np.float32)
     changed = change(patches, np.random.default_rng(RNG_SEED))  # type: ignore[operator]

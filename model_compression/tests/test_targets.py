@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pytest
 
-from dsp_kernels.contract.generated.contract import GENRES, ROLES, SECTIONS, STYLES
+from dsp_kernels.contract.generated.contract import GENRES, ROLES, SCENE_KINDS, SECTIONS, STYLES
 from model_compression.data.performance import Performance
 from model_compression.data.recording import RecordedSession, record
-from model_compression.data.targets import Targets, tables, targets
+from model_compression.data.targets import Targets, role_indices, tables, targets
+from model_compression.training.batches import spare
+from model_compression.training.sessions import Session
 
 from .session_material import BAND, band, talk
 
@@ -78,6 +82,54 @@ def test_when_the_singer_was_not_recorded_somebody_else_leads(rock: RecordedSess
     assert ((importance[:40] == 1.0).sum(axis=1) == 1).all(), "one, and not several"
     leads = int(np.argmax(importance[20]))
     assert session.microphones[leads].role == "piano"
+
+
+class Exact(np.random.Generator):
+    """Draws no spread: answers are the tables' own."""
+
+    def __init__(self) -> None:
+        super().__init__(np.random.PCG64(0))
+
+    def standard_normal(self, size: object = None, *_: object, **__: object) -> np.ndarray:  # type: ignore[override]
+        return np.zeros(size)  # type: ignore[call-overload, no-any-return]
+
+
+def without(session: RecordedSession, gone: np.ndarray) -> RecordedSession:
+    kept = np.flatnonzero(~gone)
+    return replace(
+        session,
+        microphones=tuple(session.microphones[k] for k in kept),
+        is_active=session.is_active[:, kept],
+        gain_fault_db=session.gain_fault_db[kept],
+        eq_fault_db=session.eq_fault_db[kept],
+    )
+
+
+@pytest.mark.parametrize("first", [0, 60, 140, 200])
+def test_what_training_unplugs_changes_nothing_that_is_true_of_the_others(rock: RecordedSession, first: int) -> None:
+    whole, ticks = targets(Exact(), rock), np.arange(first, first + 36)
+    seconds = slice(ticks[0] // 50, ticks[-1] // 50 + 1)
+    session = SimpleNamespace(
+        importance=np.round(255 * whole.importance).astype(np.uint8),
+        role=role_indices(rock),
+        scene_kind=SCENE_KINDS.index("music"),
+        n_channels=len(rock.microphones),
+    )
+    unplugged = []
+    for seed in range(12):
+        gone = spare(cast(Session, session), ticks, rng(seed))
+        left = targets(Exact(), without(rock, gone))
+        np.testing.assert_allclose(left.offset_lu[:, seconds], whole.offset_lu[:, seconds][..., ~gone], atol=1e-9)
+        np.testing.assert_allclose(left.send_db[:, seconds], whole.send_db[:, seconds][..., ~gone], atol=1e-9)
+        np.testing.assert_allclose(left.pan_abs, whole.pan_abs[:, ~gone], atol=1e-9)
+        np.testing.assert_allclose(left.importance[ticks], whole.importance[ticks][:, ~gone], atol=1e-9)
+        unplugged.append(int(gone.sum()))
+    assert max(unplugged) >= 2
+
+
+def test_where_somebody_talks_nobody_is_unplugged(rock: RecordedSession) -> None:
+    session = SimpleNamespace(scene_kind=SCENE_KINDS.index("mixed"), n_channels=len(rock.microphones))
+    assert not spare(cast(Session, session), np.arange(36), rng()).any()
 
 
 def test_genres_move_the_balance_where_practice_does(rock: RecordedSession) -> None:

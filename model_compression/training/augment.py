@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ..nets.layout import (
     CHROMA,
+    COUNT,
     HEARD,
     HEARD_AT_LEAST,
     LOUDNESS_RANK,
@@ -109,13 +110,25 @@ def masked(patches: Array, rng: np.random.Generator) -> Array:
     """Patches without a few neighbouring bands each, in both spectra, and without what a stretch of time held."""
     out = patches.copy()
     for patch in out:
-        count = int(rng.integers(0, MAX_MASKED_BANDS + 1)) // 2 * 2
-        first = int(rng.integers(0, (N_BANDS - count) // 2)) * 2
-        patch[:, first : first + count] = -1.0
-        patch[:, MEL_SLOW.start + first // 2 : MEL_SLOW.start + (first + count) // 2] = -1.0
+        _mask_bands(patch, rng)
         begin, length = int(rng.integers(N_PATCH_TICKS - MAX_MASKED_TICKS)), int(rng.integers(MAX_MASKED_TICKS))
         patch[begin : begin + length, MEL_NOW] = -1.0
     return out
+
+
+def without_bands(patches: Array, rng: np.random.Generator) -> Array:
+    """Patches of any length without a few neighbouring bands each, in both spectra."""
+    out = patches.copy()
+    for patch in out:
+        _mask_bands(patch, rng)
+    return out
+
+
+def _mask_bands(patch: Array, rng: np.random.Generator) -> None:
+    count = int(rng.integers(0, MAX_MASKED_BANDS + 1)) // 2 * 2
+    first = int(rng.integers(0, (N_BANDS - count) // 2)) * 2
+    patch[:, first : first + count] = -1.0
+    patch[:, MEL_SLOW.start + first // 2 : MEL_SLOW.start + (first + count) // 2] = -1.0
 
 
 def stretched_ticks(end: int, rng: np.random.Generator, *, most: float = 0.2) -> NDArray[np.int64]:
@@ -130,7 +143,23 @@ def louder(x: Array, rng: np.random.Generator) -> Array:
     A channel whose slow loudness is clipped keeps saying so.
     """
     shift = rng.uniform(-MAX_LEVEL_DB, MAX_LEVEL_DB, x.shape[1]).astype(np.float32)
-    loudness_db = 40.0 * x[..., SLOW_LOUDNESS] - 30.0 + shift
+    return _gauged(x, shift)
+
+
+def without(x: Array, channels: NDArray[np.bool_]) -> Array:
+    """Return inputs ``(n_ticks, n_channels, 104)`` had some ``channels (n_channels,)`` never been plugged in.
+
+    Count, and loudness over mean and rank among the heard are exact; masking and bleed stay as they were with them.
+    """
+    out = _gauged(x[:, ~channels], np.float32(0.0))
+    n_heard = (out[..., HEARD] >= HEARD_AT_LEAST).sum(axis=1, keepdims=True)
+    out[..., COUNT] = np.where(n_heard > 0, np.log2(np.maximum(n_heard, 1)) / 5.0, -1.0)
+    return out
+
+
+def _gauged(x: Array, shift_db: Array | np.float32) -> Array:
+    """Return inputs with the columns that compare slow loudness among those of ``x``, each channel ``shift_db`` up."""
+    loudness_db = 40.0 * x[..., SLOW_LOUDNESS] - 30.0 + shift_db
     heard = x[..., HEARD] >= HEARD_AT_LEAST
     n_heard = heard.sum(axis=1, keepdims=True)
     mean_db = (loudness_db * heard).sum(axis=1, keepdims=True) / np.maximum(n_heard, 1)

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dsp_kernels.contract.generated.contract import SCENE_KINDS
+
 from ..nets import mix, song
 from ..nets.evidence import SongEvidence, role_sum
 from ..nets.layout import N_PATCH_COLUMNS, N_PATCH_TICKS, N_ROLES, N_SONG_INPUT
@@ -17,7 +19,7 @@ from .context import Context
 from .deal import Deal
 from .recipe import Recipe, Stage
 from .sessions import INPUT_SCALE, Session, Sessions
-from .targets import mix_targets, song_targets
+from .targets import TICKS_A_SECOND, mix_targets, song_targets
 
 Batch = dict[str, NDArray[Any]]
 Batches = Callable[[int], Batch]
@@ -29,6 +31,9 @@ CLIP_SHARE = 0.5  # of the patches of a role that has both clips and channels of
 ACCOMPANIED_SHARE = 0.25  # of the patches that hear another one
 SOUNDING_SHARE = 0.85  # of the patches that end while the channel itself sounds
 TEMPO_RANGE = (0.85, 1.18)
+UNPLUGGED_SESSIONS, UNPLUGGED_ROLES = 0.6, 0.4  # of windows, and in them of the roles that may go
+LEAD = 255  # importance of who leads
+MUSIC = SCENE_KINDS.index("music")
 
 
 def seeded(seed: int, *words: object) -> np.random.Generator:
@@ -165,8 +170,12 @@ def mix_batches(
             row |= mix_targets(session, ticks, np.arange(session.n_channels))
             if "mix_teacher" in facts:
                 row["teacher"] = context.mix_teacher(int(number), ticks)
+            if is_training and rng.random() < UNPLUGGED_SESSIONS:
+                row = _without(row, spare(session, ticks, rng))
+            if is_training:
+                row["x"] = _as_of_others(row["x"], rng)
             row["warm"] = (np.arange(stage.n_ticks) >= mix.N_WARM_TICKS).astype(np.float32)
-            rows.append(_padded(row, session.n_channels, width))
+            rows.append(_padded(row, row["x"].shape[1], width))
         out = {name: np.stack([row[name] for row in rows]) for name in rows[0]}
         out["group_weights"] = curriculum.group_weights(step / stage.steps if is_training else 1.0)
         return out
@@ -228,6 +237,37 @@ def _choosing(sessions: Sessions, recipe: Recipe, stage: Stage, is_training: boo
         return rng, rng.choice(fit[widths == width], stage.batch), width
 
     return choose
+
+
+def spare(session: Session, ticks: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.bool_]:
+    """Return channels that may be unplugged without changing what is true of the others; at least two stay.
+
+    Whole roles, since those of a role share its place and its loudness, and none of which anybody leads in the seconds
+    that the targets look at. Where somebody talks, the loudest of the others decides for all: nobody goes.
+    """
+    gone = np.zeros(session.n_channels, bool)
+    if int(session.scene_kind) != MUSIC:
+        return gone
+    around = slice(ticks[0] // TICKS_A_SECOND * TICKS_A_SECOND, (ticks[-1] // TICKS_A_SECOND + 1) * TICKS_A_SECOND)
+    leads = (session.importance[around] == LEAD).any(axis=0)
+    for role in np.unique(session.role):
+        those = session.role == role
+        if not leads[those].any() and rng.random() < UNPLUGGED_ROLES and (~(gone | those)).sum() >= 2:
+            gone |= those
+    return gone
+
+
+def _without(row: Batch, gone: NDArray[np.bool_]) -> Batch:
+    kept = {name: values if name == "song" else values[:, ~gone] for name, values in row.items()}
+    return kept | {"x": augment.without(row["x"], gone)}
+
+
+def _as_of_others(x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+    """Return inputs ``(n_ticks, n_channels, 104)``, spectra of some channels moved, noisier or without some bands."""
+    channels = np.ascontiguousarray(x.transpose(1, 0, 2))
+    for change in (augment.shifted, augment.noisy, augment.without_bands):
+        channels = _some(channels, change, rng)
+    return channels.transpose(1, 0, 2)
 
 
 def _padded(row: Batch, n_channels: int, width: int) -> Batch:
