@@ -44,6 +44,13 @@ class Folded:
         kernels = tuple(kernel[:, columns] for kernel in self.kernels)
         return Folded(kernels=kernels, bias=self.bias[columns], is_bounded=self.is_bounded, n_joined=self.n_joined)
 
+    def spread(self, columns: Sequence[int], n: int) -> Folded:
+        """Return the unit that finds its first input in some columns of one of ``n``; the others weigh nothing."""
+        first = np.zeros((n, self.kernels[0].shape[1]), np.float32)
+        first[list(columns)] = self.kernels[0]
+        kernels = (first, *self.kernels[1:])
+        return Folded(kernels=kernels, bias=self.bias, is_bounded=self.is_bounded, n_joined=self.n_joined)
+
     def after(self, leave: Folded) -> Folded:
         """Return this unit of ``h + leave(j)`` as a unit of ``h`` and ``j``: the sum is never there to be rounded.
 

@@ -63,15 +63,38 @@ def test_students_stay_within_their_budget(nets: dict[str, Any], net: str, n_par
     assert nets[net].n_mac(32) <= n_mac
 
 
-def test_mix_step_says_what_the_sequence_says(nets: dict[str, Any]) -> None:
+@pytest.mark.parametrize("judge", [12, 0])
+def test_mix_step_says_what_the_sequence_says(judge: int) -> None:
     from model_compression.conversion.stream import float_tick, mix_inputs
+    from model_compression.training.students import build
 
-    net, scene = nets["mix"], mix_scene(40, 3)
+    size = {"width": 16, "hidden": 24, "blocks": 2, "head": 20, "judge": judge}
+    net, scene = build("mix", size, np.random.default_rng(6)), mix_scene(40, 3)
     sequence = np.clip(mix_sequence(net, scene, np.ones(3, np.float32)), -1.0, 1.0)
     lines = DelayLines(net.delays_ticks(), 4, net.size.width)
     inputs = mix_inputs(scene["x"], scene["role_prob"], scene["song"], 4)
     steps = np.stack([out["y"][:3] for _, out in roll(float_tick(net), lines, inputs)])
     np.testing.assert_allclose(steps, sequence, atol=FLOAT32_SLACK)
+
+
+def test_the_judge_hears_no_spectrum_but_what_the_listener_makes_of_it() -> None:
+    import tensorflow as tf
+
+    from model_compression.nets.layout import BEHAVIOUR, MIX_HEADS
+    from model_compression.training.students import build
+
+    size = {"width": 16, "hidden": 24, "blocks": 1, "head": 20, "judge": 12, "judge_blocks": 1}
+    net, scene = build("mix", size, np.random.default_rng(6)), mix_scene(20, 3)
+    judged = [MIX_HEADS[name].columns for name in ("offset_lu", "pan_abs", "send_db", "ln_sigma", "importance")]
+    heard = [MIX_HEADS[name].columns for name in ("tone_db", "compressor_threshold_db", "activity", "bleed", "role")]
+    x = tf.Variable(scene["x"][None])
+    for columns, may_hear in ((judged, False), (heard, True)):
+        with tf.GradientTape() as tape:
+            y = net(x, *(tf.constant(scene[k][None]) for k in ("role_prob", "song")), tf.ones((1, 3)))
+            said = tf.add_n([tf.reduce_sum(tf.abs(y[..., part])) for part in columns])
+        reaches = np.abs(tape.gradient(said, x).numpy()).max(axis=(0, 1, 2)) > 0
+        assert reaches[list(BEHAVIOUR)].all()
+        assert reaches[np.setdiff1d(np.arange(N_MODEL_INPUT), BEHAVIOUR)].any() == may_hear
 
 
 def test_song_step_says_what_the_sequence_says(nets: dict[str, Any]) -> None:

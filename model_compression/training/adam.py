@@ -11,7 +11,6 @@ import numpy as np
 import tensorflow as tf
 
 BETA_1, BETA_2, EPSILON = 0.9, 0.98, 1e-7
-DECAY = 1e-2
 MAX_GRADIENT_NORM = 1.0
 WARM_SHARE, LAST_SHARE = 0.05, 0.01
 
@@ -19,8 +18,9 @@ WARM_SHARE, LAST_SHARE = 0.05, 0.01
 class Adam(tf.Module):
     """The optimiser of some variables."""
 
-    def __init__(self, variables: list[tf.Variable]) -> None:
+    def __init__(self, variables: list[tf.Variable], *, weight_decay: float) -> None:
         super().__init__("adam")
+        self.weight_decay = weight_decay
         self.trained = variables
         self.first = [tf.Variable(tf.zeros_like(v), trainable=False) for v in variables]
         self.second = [tf.Variable(tf.zeros_like(v), trainable=False) for v in variables]
@@ -37,7 +37,7 @@ class Adam(tf.Module):
         for v, g, m, s in zip(self.trained, gradients, self.first, self.second, strict=True):
             m.assign(BETA_1 * m + (1.0 - BETA_1) * g)
             s.assign(BETA_2 * s + (1.0 - BETA_2) * g * g)
-            decay = DECAY * learning_rate * v if len(v.shape) > 1 else 0.0
+            decay = self.weight_decay * learning_rate * v if len(v.shape) > 1 else 0.0
             v.assign_sub(rate * m / (tf.sqrt(s) + EPSILON) + decay)
         return norm
 

@@ -70,7 +70,7 @@ def fit(
         return
     weights = TaskWeights(tasks)
     trained = [*(net.trainable_variables if variables is None else variables), weights.s]
-    adam = Adam(trained)
+    adam = Adam(trained, weight_decay=stage.weight_decay)
     state = _State(net, weights, adam)
     step, lines = _resumed(folder, state)
 

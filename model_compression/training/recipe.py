@@ -26,6 +26,8 @@ class Stage:
         Optimiser steps, samples each, and ticks (teacher of the mix: steps of the teacher) of one sample.
     learning_rate
         Peak; it warms up over 5 % and falls as a cosine to a hundredth.
+    weight_decay
+        By how much of themselves, times the learning rate, matrices shrink in a step.
     teacher_weight
         Share of the teacher's word in the loss; the labels keep the rest.
     report_every
@@ -37,6 +39,7 @@ class Stage:
     batch: int
     n_ticks: int = 1
     learning_rate: float = 2e-3
+    weight_decay: float = 1e-2
     teacher_weight: float = 0.0
     report_every: int = 200
 
