@@ -56,6 +56,10 @@ class MixSize:
     judge: int = 0
     judge_blocks: int = 1
 
+    def __post_init__(self) -> None:
+        if min(self.blocks, self.judge_blocks) < 1:
+            raise ValueError("blocks and judge_blocks must be at least 1")
+
 
 class Tower(tf.Module):
     """From what channels are to what each of them is said to want: blocks in which they hear of each other, then heads.

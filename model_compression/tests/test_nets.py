@@ -77,6 +77,15 @@ def test_mix_step_says_what_the_sequence_says(judge: int) -> None:
     np.testing.assert_allclose(steps, sequence, atol=FLOAT32_SLACK)
 
 
+@pytest.mark.parametrize("size", [{"blocks": 0}, {"judge": 16, "judge_blocks": 0}])
+def test_a_mix_network_without_blocks_is_refused_before_it_is_trained(size: dict[str, int]) -> None:
+    from model_compression.errors import ModelError
+    from model_compression.training.students import build
+
+    with pytest.raises(ModelError, match="size of mix: blocks and judge_blocks must be at least 1"):
+        build("mix", size, np.random.default_rng(0))
+
+
 def test_the_judge_hears_no_spectrum_but_what_the_listener_makes_of_it() -> None:
     import tensorflow as tf
 

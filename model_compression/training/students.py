@@ -58,7 +58,7 @@ def build(net: str, size: dict[str, Any], rng: np.random.Generator) -> Any:
     network, size_class = BUILDERS[net]
     try:
         return network(size_class(**size), rng)
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         raise ModelError(f"recipe, size of {net}: {error}") from None
 
 
