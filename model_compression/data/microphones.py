@@ -92,6 +92,7 @@ def sample_setup(
     *,
     genre: str | None,
     is_isolated: bool,
+    doubled_share: float | None = None,
 ) -> Setup:
     """Place sources and hang microphones.
 
@@ -101,6 +102,8 @@ def sample_setup(
         Of the stems.
     is_isolated
         Every source was recorded for itself: all channels are lines.
+    doubled_share
+        Of the sources in mono, that have a second microphone; None for the usual share of each role.
     """
     places = _places(rng, roles, room)
     level_db = np.array([_LEVEL_DB[role] for role in roles]) + rng.normal(0.0, 2.0, len(roles))
@@ -108,10 +111,11 @@ def sample_setup(
     microphones: list[Microphone] = []
     for stem, role in enumerate(roles):
         is_line = is_isolated or rng.random() < _LINE_SHARE.get(role, 0.0) or (is_machine and role in _MACHINES)
+        doubled = _DOUBLED_SHARE.get(role, 0.0) if doubled_share is None else doubled_share
         own = _hung(rng, places[stem], role, room)
         mic = Microphone(stem=stem, role=role, is_line=is_line, place_m=own, is_stereo=are_stereo[stem])
         microphones.append(mic)
-        if not is_isolated and not are_stereo[stem] and rng.random() < _DOUBLED_SHARE.get(role, 0.0):
+        if not is_isolated and not are_stereo[stem] and rng.random() < doubled:
             microphones.append(replace(mic, is_line=False, place_m=_hung(rng, places[stem], role, room)))
     if not is_isolated:
         microphones += _extras(rng, places, room, is_music=genre is not None)

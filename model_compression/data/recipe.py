@@ -50,6 +50,8 @@ class Recipe:
         Shortest and longest performance.
     scene_kinds, genres, difficulties
         Shares; they need not add up to 1.
+    doubled_share
+        Of the sources on a stage, that have a second microphone; None where each role has its usual share.
     sounds
         ``core``, what the tests' set-up installs, or ``all``, what ``.ci/setup model`` fetches besides.
     clips_per_group, clip_seconds
@@ -66,6 +68,7 @@ class Recipe:
     scene_kinds: dict[str, float]
     genres: dict[str, float]
     difficulties: dict[str, float]
+    doubled_share: float | None
     clips_per_group: int
     clip_seconds: tuple[float, float]
     performances_per_shard: int
@@ -114,8 +117,8 @@ class _Reader:
 
     def recipe(self) -> Recipe:
         self._only(
-            "name", "seed", "splits", "sounds", "takes", "seconds", "scene_kinds", "genres", "difficulties", "clips",
-            "shards",
+            "name", "seed", "splits", "sounds", "takes", "seconds", "scene_kinds", "genres", "difficulties",
+            "doubled_share", "clips", "shards",
         )  # fmt: skip
         clips, shards, splits = self._sub("clips"), self._sub("shards"), self._sub("splits")
         clips._only("per_group", "seconds")
@@ -133,6 +136,7 @@ class _Reader:
             scene_kinds=self._shares("scene_kinds", SCENE_KINDS),
             genres=self._shares("genres", GENRES) if "genres" in self._table else dict.fromkeys(GENRES, 1.0),
             difficulties=self._shares("difficulties", DIFFICULTIES),
+            doubled_share=self._share("doubled_share"),
             clips_per_group=clips._whole("per_group", 1, 32),
             clip_seconds=clips._span("seconds", 1.0, 20.0),
             performances_per_shard=shards._whole("performances", 1, 1000),
@@ -192,6 +196,14 @@ class _Reader:
         if not are_numbers or not least <= value[0] <= value[1] <= most:
             raise self._wrong(key, f"= {value!r} is no [shortest, longest] between {least:g} and {most:g} s")
         return float(value[0]), float(value[1])
+
+    def _share(self, key: str) -> float | None:
+        """Return a share from 0 to 1; None where the table does not say."""
+        value = self._table.get(key)
+        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if value is not None and not (is_number and 0.0 <= value <= 1.0):
+            raise self._wrong(key, f"= {value!r} is no share from 0 to 1")
+        return None if value is None else float(value)
 
     def _shares(self, key: str, known: tuple[str, ...]) -> dict[str, float]:
         sub = self._sub(key)

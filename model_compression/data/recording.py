@@ -79,7 +79,13 @@ class RecordedSession:
 
 
 def record(
-    rng: np.random.Generator, performance: Performance, split: str, difficulty: str, *, is_whole: bool = False
+    rng: np.random.Generator,
+    performance: Performance,
+    split: str,
+    difficulty: str,
+    *,
+    is_whole: bool = False,
+    doubled_share: float | None = None,
 ) -> RecordedSession:
     """Record ``performance`` once.
 
@@ -91,6 +97,8 @@ def record(
         ``clean`` (every source for itself, mild faults), ``bleed`` or ``hard``.
     is_whole
         Whether all stems must be there; else somebody stays at home now and then.
+    doubled_share
+        Of the sources, that have a second microphone unless recorded alone; None for the usual share of each role.
     """
     chosen = list(performance.stems) if is_whole else _chosen(rng, performance, difficulty)
     stems = tuple(_as_tracked(stem, rng) for stem in chosen)
@@ -103,6 +111,7 @@ def record(
         sample_room(rng, split, space),
         genre=performance.genre,
         is_isolated=difficulty == "clean",
+        doubled_share=doubled_share,
     )
     hum_hz = int(rng.choice(_MAINS_HZ))
     faults = tuple(

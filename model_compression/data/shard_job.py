@@ -153,7 +153,7 @@ def _scene(job: ShardJob, item: int) -> tuple[list[Arrays], set[str]]:
     for take in range(size.takes):
         take_rng = job.rng(item, 1 + take)
         difficulty = _difficulty(job, item * size.takes + take, size.takes * size.performances)
-        session = record(take_rng, performance, job.split, difficulty)
+        session = record(take_rng, performance, job.split, difficulty, doubled_share=recipe.doubled_share)
         arrays = session_arrays(take_rng, session)
         made.append(arrays)
         if folders:

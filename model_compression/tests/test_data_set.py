@@ -247,6 +247,7 @@ def test_a_job_runs_alike_in_this_process(made: Path) -> None:
         (("hard = 1.0", "herd = 1.0"), r"data.difficulties.herd is not known; did you mean hard"),
         (("music = 2.0", "music = -1"), r"data.scene_kinds.music = -1 is no share"),
         (("seconds = [2.0, 2.5]", "seconds = [9, 3]"), r"data.seconds = \[9, 3\] is no \[shortest, longest\]"),
+        (("takes = 2", "takes = 2\ndoubled_share = 2"), r"data.doubled_share = 2 is no share from 0 to 1"),
         (("splits.test", "splits.tset"), r"data.splits.tset is not known; did you mean test"),
         (('name = "tiny"', 'name = "../x"'), r"data.name = '../x' is no plain word"),
         (("[data]", "[data"), r"is no TOML"),

@@ -166,6 +166,18 @@ def test_what_is_recorded_is_finite_and_within_full_scale(difficulty: str) -> No
             assert np.abs(audio).max() <= 1.0
 
 
+@pytest.mark.parametrize(("share", "microphones"), [(0.0, 1), (1.0, 2)])
+def test_a_share_of_the_sources_has_a_second_microphone(share: float, microphones: int) -> None:
+    roles = [*BAND, "synth"]
+    setup = sample_setup(
+        rng(), roles, [role == "synth" for role in roles], sample_room(rng(), "train", "stage"), genre="rock",
+        is_isolated=False, doubled_share=share,
+    )  # fmt: skip
+    hung = [mic.stem for mic in setup.microphones]
+    assert [hung.count(stem) for stem in range(len(BAND))] == [microphones] * len(BAND)
+    assert hung.count(len(BAND)) == 1, "a pair needs no second pair"
+
+
 def test_the_same_seed_records_the_same_sound() -> None:
     one, two = (record(rng(8), band(rng(8), 2.0), "test", "hard") for _ in range(2))
     assert all(np.array_equal(a, b) for a, b in zip(one.channels, two.channels, strict=True))
