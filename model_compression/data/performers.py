@@ -32,6 +32,9 @@ STYLE_OF_KIT |= {
     "electronic_percussion": "electronic",
     "orchestral_percussion": "percussion",
 }
+# Of leads outside the test split, by function: who talks over a band is its voice and no announcer. The band says so,
+# the sound alone does not.
+SPOKEN_SHARE = {"rap": 0.5, "vocal": 0.06}
 STEREO_ROLES = ("synth", "piano", "strings", "drums", "vocal_backing", "playback", "ambience", "other")
 SPLITS = ("train", "valid", "test")
 
@@ -285,6 +288,7 @@ def _vocal(
 ) -> tuple[list[Stem], set[str]]:
     n_frames = round(song.duration_s * SAMPLE_RATE_HZ)
     company: tuple[singing.Singer, ...] = ()
+    spoken: voices.Voice | None = None
     is_lead = part.function in ("vocal", "rap", "melody", "solo")
     singer = lead if is_lead else singing.draw_singer(rng, split, is_backing=True)
     if not is_lead and split != "test" and rng.random() < vocal_parts.SHARE_OF_BACKING:
@@ -294,6 +298,9 @@ def _vocal(
         )
     elif part.kind == "choir" and rng.random() < 0.5:
         return _instrument(rng, split, part, n_frames)
+    elif is_lead and split != "test" and rng.random() < SPOKEN_SHARE.get(part.function, 0.0):
+        person = talkers.draw_person(rng, split)
+        audio, spoken = talkers.recite(rng, person, part.notes, n_frames, cache_dir=cache_dir), person.voice
     elif part.function in ("rap", "rap_double"):
         audio = singing.rap(rng, singer, part.notes, n_frames, cache_dir=cache_dir)
     elif part.kind == "choir":
@@ -305,11 +312,11 @@ def _vocal(
     sound = instruments.coloured(rng, audio, "vocal_lead")
     sound = vocal_effects.produced(rng, sound, split, is_backing=not is_lead, tempo_bpm=song.clock.tempo_bpm)
     role = "vocal_lead" if is_lead else "vocal_backing"
-    singer = company[0] if company else singer
-    made_of = {one.voice.ingredient for one in (singer, *company)} | (
+    voice = spoken or (company[0] if company else singer).voice
+    made_of = {voice.ingredient, *(one.voice.ingredient for one in company)} | (
         crowd_ingredients(split) if part.kind == "choir" else set()
     )
-    return [Stem(audio=sound, role=role, family=singer.voice.name, lead_spans_s=part.lead_spans_s)], made_of
+    return [Stem(audio=sound, role=role, family=voice.name, lead_spans_s=part.lead_spans_s)], made_of
 
 
 def choir(

@@ -11,7 +11,7 @@ import pyworld
 import soxr
 
 from dsp_kernels.contract.generated.contract import GENRES, ROLES
-from model_compression.data import ingredients, performers, singing, voices
+from model_compression.data import ingredients, performers, singing, talkers, voices
 from model_compression.data.composer_song import Note
 from model_compression.data.performance import SAMPLE_RATE_HZ, Performance
 from model_compression.data.solo_clips import solo_clip
@@ -103,6 +103,34 @@ def test_a_singer_sings_the_tune(cache_dir: Path) -> None:
         cents = 1200 * np.log2(np.median(sung[sung > 0]) / (440 * 2 ** ((note.pitch - 69) / 12)))
         errors.append((cents + 600) % 1200 - 600)
     assert np.max(np.abs(errors)) < 60
+
+
+def test_who_talks_over_a_beat_talks_in_its_phrases_and_nowhere_else(cache_dir: Path) -> None:
+    phrases_s = ((0.4, 2.2), (3.0, 4.4))
+    notes = tuple(
+        Note(begin_s=float(at), length_s=0.15, pitch=60, velocity=0.8)
+        for begin_s, end_s in phrases_s
+        for at in np.arange(begin_s, end_s - 0.1, 0.2)
+    )
+    person = talkers.draw_person(np.random.default_rng(3), "train")
+    n_frames = 5 * SAMPLE_RATE_HZ
+    said = talkers.recite(np.random.default_rng(3), person, notes, n_frames, cache_dir=cache_dir)[:, 0]
+    assert said.shape == (n_frames,)
+    power = (said.reshape(-1, SAMPLE_RATE_HZ // 50) ** 2).mean(axis=1)
+    at_s = (np.arange(len(power)) + 0.5) / 50
+    inside = np.any([(at_s > begin_s) & (at_s < end_s) for begin_s, end_s in phrases_s], axis=0)
+    assert (power[inside] > 1e-6).mean() > 0.6
+    assert not power[~np.convolve(inside, [1, 1, 1], "same").astype(bool)].any()
+
+
+def test_nobody_talks_over_a_beat_in_the_test_split(monkeypatch: pytest.MonkeyPatch, cache_dir: Path) -> None:
+    def voice(split: str, spoken_share: float) -> bytes:
+        monkeypatch.setattr(performers, "SPOKEN_SHARE", {"rap": spoken_share, "vocal": spoken_share})
+        made = performers.perform(np.random.default_rng(5), split, genre="hiphop", seconds=SECONDS, cache_dir=cache_dir)
+        return next(stem.audio.tobytes() for stem in made.stems if stem.role == "vocal_lead")
+
+    assert voice("train", 0.0) != voice("train", 1.0)
+    assert voice("test", 0.0) == voice("test", 1.0)
 
 
 @pytest.mark.parametrize("role", [r for r in ROLES if r not in ("playback", "ambience")])
