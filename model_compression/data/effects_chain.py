@@ -124,6 +124,25 @@ def wavering(rng: np.random.Generator, audio: Audio, depth_s: float, rate_hz: fl
     return _at(audio, moved)
 
 
+def bent(audio: Audio, semitones: NDArray[np.float64], begins: NDArray[np.int64]) -> Audio:
+    """Move the pitch along ``semitones (n_frames,)``; at each of ``begins`` time is set right again."""
+    ahead = np.cumsum(2.0 ** (semitones / 12.0) - 1.0)
+    which = np.searchsorted(begins, np.arange(len(audio)), side="right") - 1
+    ahead -= np.where(which >= 0, ahead[begins[np.maximum(which, 0)]], 0.0)
+    return _at(audio, np.arange(len(audio)) + _eased(ahead, begins))
+
+
+def _eased(ahead: NDArray[np.float64], begins: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return ``ahead`` without its leaps at ``begins``: each dies away in a few milliseconds."""
+    n_ease = round(0.004 * SR)
+    fall = 0.5 + 0.5 * np.cos(np.pi * np.arange(n_ease) / n_ease)
+    eased = ahead.copy()
+    for at in begins[begins > 0]:
+        rest = fall[: len(ahead) - at]
+        eased[at : at + len(rest)] += (ahead[at - 1] - ahead[at]) * rest
+    return eased
+
+
 def chorused(rng: np.random.Generator, audio: Audio, wet: float) -> Audio:
     """Chorus or flanger: one copy that swings in time, for each channel its own."""
     n = np.arange(len(audio))

@@ -25,7 +25,7 @@ from model_compression.data.composer_song import Note
 from model_compression.data.ingredients import MissingIngredient, drawn_fairly, in_use
 from model_compression.data.performance import SAMPLE_RATE_HZ
 from model_compression.data.tone_colour import coloured
-from model_compression.data.variation import doubled, varied
+from model_compression.data.variation import bent, doubled, varied
 
 TRAIN, TEST = "train", "test"
 SHARE_RECORDED = {TRAIN: 0.75, TEST: 0.65}  # recorded instruments before our own synthesis, where a kind has both
@@ -237,6 +237,8 @@ def play(
     else:
         audio = synthesis.render(rng, family.name, notes, n_frames)
     audio = audio if is_stereo else audio.mean(axis=1, keepdims=True)
+    if family.split != TEST:
+        audio = bent(rng, audio, family.role, notes)
     audio = varied(rng, audio, family.role, tuple(n.begin_s for n in notes))
     audio = coloured(rng, audio, family.role)
     peak = float(np.abs(audio).max())

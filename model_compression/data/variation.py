@@ -17,6 +17,8 @@ LONG_NOTES = {"synth", "strings", "brass", "woodwind", "elec_guitar", "bass", "p
 OCTAVES = {"synth": 0.25, "strings": 0.15, "brass": 0.15, "elec_guitar": 0.12, "piano": 0.12, "bass": 0.1}
 OCTAVES |= {"other": 0.15, "ac_guitar": 0.08, "woodwind": 0.06}
 PITCHED = tuple(OCTAVES)
+BENDERS = {"elec_guitar": 0.4, "ac_guitar": 0.15, "bass": 0.15, "synth": 0.1}  # how many of who plays so bend notes
+STROKE_S = 0.04  # strings that are struck within it after each other are one chord
 HITS = ("kick", "snare", "hihat", "tom", "cymbal", "percussion", "drums")
 
 
@@ -61,6 +63,41 @@ def varied(rng: np.random.Generator, audio: Audio, role: str, begins_s: tuple[fl
     sound = CHAINS[role](rng, sound)
     sound = _finished(rng, sound, role)
     return (sound * np.float32(peak / fx.peak_of(sound))).astype(np.float32)
+
+
+def bent(rng: np.random.Generator, audio: Audio, role: str, notes: tuple[Note, ...]) -> Audio:
+    """Bend strings, slide into notes, let them shake and fall, as players of ``role`` do now and then.
+
+    ``audio``: ``(n_frames, n_channels)``; what begins together moves together.
+    """
+    begins = np.unique([round(n.begin_s * SR) for n in notes if 0.0 <= n.begin_s * SR < len(audio) - 1]).astype(
+        np.int64
+    )
+    if rng.random() >= BENDERS.get(role, 0.0) or not len(begins):
+        return audio
+    begins = begins[np.diff(begins, prepend=-SR) > STROKE_S * SR]
+    ends = np.append(begins[1:], len(audio))
+    share = rng.uniform(0.2, 0.8)
+    semitones = np.zeros(len(audio))
+    for begin, end in zip(begins.tolist(), ends.tolist(), strict=True):
+        if rng.random() < share:
+            semitones[begin:end] = _bend(rng, end - begin)
+    return fx.bent(audio, semitones, begins)
+
+
+def _bend(rng: np.random.Generator, n: int) -> NDArray[np.float64]:
+    """Return what one note's pitch does, in semitones: a bend, a slide, a shake, or a fall at its end."""
+    t_s = np.arange(n) / SR
+    way = rng.random()
+    if way < 0.35:  # the string is pushed, and let go or not
+        up, after_s, in_s = float(rng.choice([-1.0, -2.0, -2.0, -3.0])), rng.uniform(0.0, 0.15), rng.uniform(0.05, 0.25)
+        return up * (1.0 - np.clip((t_s - after_s) / in_s, 0.0, 1.0))
+    if way < 0.6:  # a finger or a bottleneck slides along it
+        return float(rng.uniform(-7.0, 5.0)) * (1.0 - np.clip(t_s / fx.log_uniform(rng, 0.03, 0.2), 0.0, 1.0))
+    if way < 0.9:
+        depth, rate_hz = fx.log_uniform(rng, 0.1, 0.7), rng.uniform(4.0, 7.5)
+        return depth * np.clip((t_s - rng.uniform(0.0, 0.3)) / 0.2, 0.0, 1.0) * np.sin(2.0 * np.pi * rate_hz * t_s)
+    return -float(rng.uniform(2.0, 9.0)) * np.clip((t_s - (n / SR - rng.uniform(0.1, 0.3))) / 0.2, 0.0, 1.0)
 
 
 def _reshaped(rng: np.random.Generator, audio: Audio, begins_s: tuple[float, ...], role: str) -> Audio:

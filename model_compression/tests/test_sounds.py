@@ -7,13 +7,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model_compression.data import drum_kits, drum_patches, drum_synthesis, instruments, recorded_sounds, textures
+from model_compression.data import (
+    drum_kits,
+    drum_patches,
+    drum_synthesis,
+    effects_chain,
+    instruments,
+    recorded_sounds,
+    textures,
+)
 from model_compression.data.composer_song import Note
 from model_compression.data.ingredients import MissingIngredient, in_use, ingredients
 from model_compression.data.percussion_synthesis import GROUPS, MAKERS
 from model_compression.data.performance import SAMPLE_RATE_HZ
 from model_compression.data.solo_clips import solo_clip, spilt
-from model_compression.data.variation import CHAINS, doubled, varied
+from model_compression.data.variation import CHAINS, bent, doubled, varied
 
 
 def _hits(n_channels: int = 1) -> np.ndarray:
@@ -105,6 +113,32 @@ def test_chains_differ_and_some_sounds_stay_as_recorded() -> None:
     plain = sum(m.tobytes() == sound.tobytes() for m in made)
     assert 2 <= plain <= 18
     assert len({m.tobytes() for m in made}) >= 40 - plain
+
+
+def test_a_bend_starts_below_ends_on_the_note_and_leaves_the_next_one_alone() -> None:
+    at = np.arange(3 * SAMPLE_RATE_HZ) / SAMPLE_RATE_HZ
+    tone = (0.3 * np.sin(2 * np.pi * 440 * at)).astype(np.float32)[:, None]
+    begins = np.array([0, 1, 2]) * SAMPLE_RATE_HZ
+    semitones = np.where((at >= 1) & (at < 2), -2.0 * (1.0 - np.clip((at - 1.1) / 0.1, 0.0, 1.0)), 0.0)
+    sound = effects_chain.bent(tone, semitones, begins)[:, 0]
+
+    def hz_at(begin_s: float) -> float:
+        part = sound[round(begin_s * SAMPLE_RATE_HZ) :][:3600]
+        rises = np.flatnonzero((part[:-1] < 0) & (part[1:] >= 0))
+        return float((len(rises) - 1) / np.ptp(rises) * SAMPLE_RATE_HZ)
+
+    for begin_s, expected_hz in ((0.5, 440.0), (1.01, 392.0), (1.3, 440.0), (2.01, 440.0), (2.5, 440.0)):
+        assert hz_at(begin_s) == pytest.approx(expected_hz, rel=0.003)
+
+
+def test_some_guitarists_bend_and_no_pianist_does() -> None:
+    sound = _hits()
+    notes = tuple(Note(begin_s=0.25 * i, length_s=0.2, pitch=60, velocity=0.8) for i in range(4))
+    for role, least, most in (("elec_guitar", 8, 24), ("piano", 0, 0)):
+        made = [bent(np.random.default_rng(seed), sound, role, notes) for seed in range(40)]
+        assert least <= sum(m.tobytes() != sound.tobytes() for m in made) <= most
+        assert all(np.isfinite(m).all() and m.shape == sound.shape and m.dtype == np.float32 for m in made)
+        assert made[0].tobytes() == bent(np.random.default_rng(0), sound, role, notes).tobytes()
 
 
 def test_octaves_double_notes_and_voices_are_left_alone() -> None:
