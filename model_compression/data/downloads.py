@@ -16,7 +16,7 @@ from ..errors import ModelError
 ROOT = Path(__file__).parent.parent.parent / "build" / "sounds"
 STAMP = ".sha256"
 TIMEOUT_S = 600
-_KEPT_SUFFIXES = (".mp3", ".ogg")
+_KEPT_SUFFIXES = (".mp3", ".ogg", ".sf2")
 _KEPT_NAMES = ("LICENSE", "README.md")
 
 

@@ -76,7 +76,8 @@ class Model:
 class Kit:
     """One drum set.
 
-    ``source`` is a folder, loose files, a model, a font with bank and program, or a number of our own drums.
+    ``source`` is a folder, loose files, a model, a font with bank and program, or a number of our own drums; ``lacks``
+    are drum keys that are not to sound.
     """
 
     name: str
@@ -85,6 +86,7 @@ class Kit:
     ingredient: str
     source: Path | Loose | Model | tuple[str, int, int] | int
     weight: float = 1.0
+    lacks: tuple[int, ...] = ()
 
 
 @cache
@@ -147,7 +149,8 @@ def kits() -> tuple[Kit, ...]:
                 style=style,
                 split=font["split"],
                 ingredient=font["ingredient"],
-                source=(font["path"], bank, program),
+                source=(str(downloads.ROOT / font["path"]), bank, program),
+                lacks=tuple(font.get("without", ())),
             )
             for style, programs in font["programs"].items()
             for program in programs
@@ -293,7 +296,9 @@ def _tuned(sound: Audio, ratio: float, damping_s: float) -> Audio:
 def _hit(kit: Kit, key: int, loud: int, pick: int) -> Audio:
     """One hit at one of the loudness steps, ``(n_frames, 2)``, peak 1 or silence where the kit has no such piece."""
     velocity = (loud + 0.5) / LOUDNESS_STEPS
-    if isinstance(kit.source, int):
+    if key in kit.lacks:
+        sound = np.zeros((1, 2), np.float32)
+    elif isinstance(kit.source, int):
         sound = struck(kit.source, key, velocity, pick % 3)
     elif isinstance(kit.source, Model):
         sound = modelled_kits.struck(kit.source.number, key, velocity, pick % 3)

@@ -13,6 +13,7 @@ import soxr
 from numpy.typing import NDArray
 
 from model_compression.data import (
+    downloads,
     keyboards,
     modelled_instruments,
     plugin_player,
@@ -115,10 +116,11 @@ def families() -> tuple[Family, ...]:
             found += [
                 Family(
                     name=f"{font}.{kind}.{bank}-{program}", ingredient=source["ingredient"], split=source["split"],
-                    font=source["path"], bank=bank, program=program, **shared,
+                    font=str(downloads.ROOT / source["path"]), bank=bank, program=program, **shared,
                 )
                 for bank, program in patches
                 if "has" not in source or (bank == 0 and program in source["has"])
+                if f"{bank}:{program}" not in source.get("without", ())
             ]  # fmt: skip
         found += [
             Family(

@@ -149,6 +149,18 @@ def test_octaves_double_notes_and_voices_are_left_alone() -> None:
     assert varied(np.random.default_rng(3), _hits(), "vocal_backing").tobytes() == _hits().tobytes()
 
 
+def test_what_shares_a_sample_with_the_test_split_does_not_sound() -> None:
+    names = {family.name for family in instruments.families()}
+    assert "generaluser.trombone.0-57" in names
+    assert not names & {"generaluser.tuba.0-58", "generaluser.choir.0-53", "generaluser.brass_section.11-61"}
+    (kit,) = (kit for kit in drum_kits.kits() if kit.name == "GeneralUser-v1.47.percussion.0")
+    assert not drum_kits.has(kit, 61)
+    assert not drum_kits.hits(
+        np.random.default_rng(0), kit, drum_kits.tuning(np.random.default_rng(0)),
+        (Note(begin_s=0.1, length_s=0.1, pitch=61, velocity=0.8),), SAMPLE_RATE_HZ,
+    ).any()  # fmt: skip
+
+
 def test_own_kits_have_every_percussion_key() -> None:
     own = [k for k in drum_kits.kits() if isinstance(k.source, int)]
     assert {k for group in GROUPS for k in group} <= {*MAKERS, 39}
