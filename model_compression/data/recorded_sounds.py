@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import struct
 import tomllib
@@ -16,7 +17,7 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
-from model_compression.data import downloads, drum_patches
+from model_compression.data import downloads, drum_patches, qt_resources
 from model_compression.data.composer_song import Note
 from model_compression.data.ingredients import MissingIngredient, in_use
 from model_compression.data.performance import SAMPLE_RATE_HZ
@@ -143,7 +144,7 @@ def load(path: Path, longest_s: float = LONGEST_S) -> Audio:
         mono = drum_patches.render(path) if path.suffix == ".ds" else recording_of(patch(path)[0])
         return np.repeat(mono[:, :1], 2, axis=1) / np.float32(np.abs(mono).max() + 1e-9)
     try:
-        with soundfile.SoundFile(path) as file:
+        with soundfile.SoundFile(_opened(path)) as file:
             rate = file.samplerate
             audio = file.read(int(longest_s * rate), dtype="float32", always_2d=True)[:, :2]
     except (OSError, soundfile.LibsndfileError) as error:
@@ -154,6 +155,12 @@ def load(path: Path, longest_s: float = LONGEST_S) -> Audio:
     heard = np.flatnonzero(level > 0.004 * level.max())
     audio = audio[heard[0] : heard[-1] + 1] / level.max()
     return np.repeat(audio, 2, axis=1) if audio.shape[1] == 1 else audio
+
+
+def _opened(path: Path) -> Path | io.BytesIO:
+    """Return what to read: a path, or what lies in a resource of Qt that the path leads into."""
+    in_resource = path.parent.suffix == qt_resources.SUFFIX
+    return io.BytesIO(qt_resources.read(path.parent, path.name)) if in_resource else path
 
 
 def _remedy(path: Path) -> str:
