@@ -21,9 +21,9 @@ example:
     evenhand-model data mini --out out/data/mini --audio out/sessions
 
   RECIPE is a file, or the name of a built-in one: mini (a minute), small (half an hour on two cores), evening (an
-  hour), large (a cluster or a night), wide (sessions of up to 32 channels to measure on; a quarter of an hour). Stop
-  it whenever you like: the same command again goes on from there and ends with the same bytes. DIR/index.json says
-  what is in it, made from what, under which licences.
+  hour and a quarter), large (a cluster or a night), wide (sessions of up to 32 channels to measure on; a quarter of
+  an hour). Stop it whenever you like: the same command again goes on from there and ends with the same bytes.
+  DIR/index.json says what is in it, made from what, under which licences.
 """
 
 
