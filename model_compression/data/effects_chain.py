@@ -14,6 +14,7 @@ from model_compression.data.performance import SAMPLE_RATE_HZ
 
 Audio = NDArray[np.float32]
 SR = SAMPLE_RATE_HZ
+SEAM_S = 0.004  # over which one reading of a sound gives way to the next
 HIGHEST_HZ = 20000.0
 BLOCK = 64  # frames of one step of an envelope
 
@@ -125,22 +126,26 @@ def wavering(rng: np.random.Generator, audio: Audio, depth_s: float, rate_hz: fl
 
 
 def bent(audio: Audio, semitones: NDArray[np.float64], begins: NDArray[np.int64]) -> Audio:
-    """Move the pitch along ``semitones (n_frames,)``; at each of ``begins`` time is set right again."""
-    ahead = np.cumsum(2.0 ** (semitones / 12.0) - 1.0)
-    which = np.searchsorted(begins, np.arange(len(audio)), side="right") - 1
-    ahead -= np.where(which >= 0, ahead[begins[np.maximum(which, 0)]], 0.0)
-    return _at(audio, np.arange(len(audio)) + _eased(ahead, begins))
+    """Move the pitch along ``semitones (n_frames,)``; at each of ``begins`` time is set right again.
+
+    What slides down to its pitch comes as much later as it takes, so that nothing of the next note is heard before it.
+    """
+    edges = np.unique([0, *begins.tolist(), len(audio)])
+    fades = np.append(np.minimum(np.diff(edges, prepend=edges[0])[:-1], round(SEAM_S * SR)), 0)
+    out = np.zeros_like(audio)
+    for k, (begin, end) in enumerate(zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True)):
+        ahead = np.cumsum(2.0 ** (semitones[begin:end] / 12.0) - 1.0)
+        ahead -= max(0.0, float(ahead.max()))
+        n_in, n_out = int(fades[k]), int(fades[k + 1])
+        part = _at(audio, np.arange(begin - n_in, end) + np.concatenate([np.full(n_in, ahead[0]), ahead]))
+        part[:n_in] *= _rise(n_in)
+        part[len(part) - n_out :] *= 1.0 - _rise(n_out)
+        out[begin - n_in : end] += part
+    return out
 
 
-def _eased(ahead: NDArray[np.float64], begins: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return ``ahead`` without its leaps at ``begins``: each dies away in a few milliseconds."""
-    n_ease = round(0.004 * SR)
-    fall = 0.5 + 0.5 * np.cos(np.pi * np.arange(n_ease) / n_ease)
-    eased = ahead.copy()
-    for at in begins[begins > 0]:
-        rest = fall[: len(ahead) - at]
-        eased[at : at + len(rest)] += (ahead[at - 1] - ahead[at]) * rest
-    return eased
+def _rise(n: int) -> Audio:
+    return ((np.arange(n) + 0.5) / max(n, 1)).astype(np.float32)[:, None]
 
 
 def chorused(rng: np.random.Generator, audio: Audio, wet: float) -> Audio:

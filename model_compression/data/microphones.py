@@ -109,6 +109,7 @@ def sample_setup(
     level_db = np.array([_LEVEL_DB[role] for role in roles]) + rng.normal(0.0, 2.0, len(roles))
     is_machine = genre is not None and rng.random() < _MACHINE_SHARE.get(genre, 0.0)
     microphones: list[Microphone] = []
+    seconds = microphones if doubled_share is None else []  # where many are asked for, nobody is left without a first
     for stem, role in enumerate(roles):
         is_line = is_isolated or rng.random() < _LINE_SHARE.get(role, 0.0) or (is_machine and role in _MACHINES)
         doubled = _DOUBLED_SHARE.get(role, 0.0) if doubled_share is None else doubled_share
@@ -116,7 +117,9 @@ def sample_setup(
         mic = Microphone(stem=stem, role=role, is_line=is_line, place_m=own, is_stereo=are_stereo[stem])
         microphones.append(mic)
         if not is_isolated and not are_stereo[stem] and rng.random() < doubled:
-            microphones.append(replace(mic, is_line=False, place_m=_hung(rng, places[stem], role, room)))
+            seconds.append(replace(mic, is_line=False, place_m=_hung(rng, places[stem], role, room)))
+    if seconds is not microphones:
+        microphones += seconds
     if not is_isolated:
         microphones += _extras(rng, places, room, is_music=genre is not None)
     kept = microphones[:MAX_CHANNELS]

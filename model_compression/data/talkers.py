@@ -157,8 +157,8 @@ def recite(
     out = np.zeros(n_frames, np.float32)
     hasty = replace(person, pace=person.pace * float(rng.uniform(*HASTE)))
     pool = [text for purpose in ("host", "guest") for text in texts_of(person.voice, purpose)]
-    for begin_s, end_s in _phrases_s(notes):
-        at_s = begin_s
+    for begin_s, until_s in _phrases_s(notes):
+        at_s, end_s = begin_s, min(until_s, n_frames / SAMPLE_RATE_HZ)
         while at_s < end_s - SHORTEST_WORDS_S:
             sound = speak(rng, hasty, pool[int(rng.integers(len(pool)))], cache_dir=cache_dir)
             sound = sound[: round((end_s - at_s) * SAMPLE_RATE_HZ)].copy()

@@ -87,17 +87,20 @@ def bent(rng: np.random.Generator, audio: Audio, role: str, notes: tuple[Note, .
 
 def _bend(rng: np.random.Generator, n: int) -> NDArray[np.float64]:
     """Return what one note's pitch does, in semitones: a bend, a slide, a shake, or a fall at its end."""
-    t_s = np.arange(n) / SR
+    t_s, whole_s = np.arange(n) / SR, n / SR
     way = rng.random()
-    if way < 0.35:  # the string is pushed, and let go or not
+    if way < 0.35:  # the string is pushed
         up, after_s, in_s = float(rng.choice([-1.0, -2.0, -2.0, -3.0])), rng.uniform(0.0, 0.15), rng.uniform(0.05, 0.25)
+        after_s, in_s = min(after_s, 0.2 * whole_s), min(in_s, 0.3 * whole_s)
         return up * (1.0 - np.clip((t_s - after_s) / in_s, 0.0, 1.0))
     if way < 0.6:  # a finger or a bottleneck slides along it
-        return float(rng.uniform(-7.0, 5.0)) * (1.0 - np.clip(t_s / fx.log_uniform(rng, 0.03, 0.2), 0.0, 1.0))
+        in_s = min(fx.log_uniform(rng, 0.03, 0.2), 0.4 * whole_s)
+        return float(rng.uniform(-7.0, 5.0)) * (1.0 - np.clip(t_s / in_s, 0.0, 1.0))
     if way < 0.9:
         depth, rate_hz = fx.log_uniform(rng, 0.1, 0.7), rng.uniform(4.0, 7.5)
         return depth * np.clip((t_s - rng.uniform(0.0, 0.3)) / 0.2, 0.0, 1.0) * np.sin(2.0 * np.pi * rate_hz * t_s)
-    return -float(rng.uniform(2.0, 9.0)) * np.clip((t_s - (n / SR - rng.uniform(0.1, 0.3))) / 0.2, 0.0, 1.0)
+    out_s = min(rng.uniform(0.1, 0.3), 0.4 * whole_s)
+    return -float(rng.uniform(2.0, 9.0)) * np.clip((t_s - (whole_s - out_s)) / 0.2, 0.0, 1.0)
 
 
 def _reshaped(rng: np.random.Generator, audio: Audio, begins_s: tuple[float, ...], role: str) -> Audio:

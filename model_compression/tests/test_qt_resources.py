@@ -49,19 +49,40 @@ def test_files_come_out_as_they_went_in_zipped_or_not(version: int, tmp_path: Pa
 
 def test_what_is_none_or_damaged_is_refused_in_a_line(tmp_path: Path) -> None:
     whole = resource(tmp_path / "whole.rcc").read_bytes()
-    for number, content in enumerate((b"", b"OggS" * 20, whole[:40], whole[:200], whole.replace(b"qres", b"qras"))):
+    violin = whole.index(VIOLIN)
+    damaged = (b"", b"OggS" * 20, whole[:40], whole[: violin + 9], whole.replace(b"qres", b"qras"))
+    for number, content in enumerate(damaged):
         path = tmp_path / f"{number}.rcc"
         path.write_bytes(content)
-        with pytest.raises(MissingIngredient, match=r"\.rcc is no resource of Qt, or damaged \([^\n]+\)$"):
+        with pytest.raises(MissingIngredient, match=r"\.rcc is no resource of Qt, or damaged \([^\n]+\); apt install"):
             qt_resources.read(path, "violin.ogg")
-    with pytest.raises(MissingIngredient, match=r"none\.rcc cannot be read \(No such file"):
+    with pytest.raises(MissingIngredient, match=r"none\.rcc cannot be read \(No such file[^\n]+\); apt install"):
         qt_resources.read(tmp_path / "none.rcc", "violin.ogg")
+
+
+def test_a_file_that_is_cut_short_or_packed_in_another_way_is_refused(tmp_path: Path) -> None:
+    short = struct.pack(">I", len(CELLO)) + zlib.compress(CELLO)[:-6]
+    with pytest.raises(MissingIngredient, match="a file that is cut short"):
+        qt_resources.read(resource(tmp_path / "short.rcc", zipped=short), "cello.ogg")
+    other = resource(tmp_path / "other.rcc")
+    flags_at = 20 + 2 * 14 + 4  # of the first file
+    content = bytearray(other.read_bytes())
+    content[flags_at : flags_at + 2] = struct.pack(">H", 4)  # Zstandard
+    other.write_bytes(content)
+    with pytest.raises(MissingIngredient, match="packed in a way that is not known"):
+        qt_resources.read(other, "violin.ogg")
 
 
 def test_a_resource_that_never_ends_is_refused(tmp_path: Path) -> None:
     endless = resource(tmp_path / "endless.rcc", n_in_folder=2**31)
-    with pytest.raises(MissingIngredient, match="a folder of more than 10000 files"):
+    with pytest.raises(MissingIngredient, match="more than 10000 files and folders"):
         qt_resources.read(endless, "violin.ogg")
+    itself = resource(tmp_path / "itself.rcc")
+    content = bytearray(itself.read_bytes())
+    content[20 + 14 : 20 + 28] = struct.pack(">IHII", 0, IS_FOLDER, 3, 1)  # a folder that holds itself, and the files
+    itself.write_bytes(content)
+    with pytest.raises(MissingIngredient, match="more than 10000 files and folders"):
+        qt_resources.read(itself, "violin.ogg")
     bomb = struct.pack(">I", 8) + zlib.compress(bytes(qt_resources.MOST_BYTES + 1000))
-    with pytest.raises(MissingIngredient, match="a file of more than 64000000 bytes"):
+    with pytest.raises(MissingIngredient, match="of more than 64000000 bytes"):
         qt_resources.read(resource(tmp_path / "bomb.rcc", zipped=bomb), "cello.ogg")
