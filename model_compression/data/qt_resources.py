@@ -10,7 +10,7 @@ from pathlib import Path
 from model_compression.data.ingredients import MissingIngredient
 
 SUFFIX = ".rcc"
-MAGIC, VERSIONS = b"qres", {1: 14, 2: 22}  # bytes of a node, by version
+MAGIC, VERSIONS = b"qres", {1: 14, 2: 22, 3: 22}  # bytes of a node, by version
 IS_COMPRESSED, IS_FOLDER = 1, 2
 MOST_BYTES, MOST_FILES = 64_000_000, 10_000
 Place = tuple[int, int, bool]  # begin and end of a file's bytes, and whether they are compressed

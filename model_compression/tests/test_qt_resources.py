@@ -38,7 +38,7 @@ def resource(path: Path, *, version: int = 1, n_in_folder: int = 2, zipped: byte
     return path
 
 
-@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("version", [1, 2, 3])
 def test_files_come_out_as_they_went_in_zipped_or_not(version: int, tmp_path: Path) -> None:
     made = resource(tmp_path / "a.rcc", version=version)
     assert qt_resources.read(made, "violin.ogg") == VIOLIN

@@ -98,8 +98,8 @@ def test_sessions_come_back_from_shards_and_old_ones_leave_the_cache(data: Path)
     assert len(tight._cache) == 1
 
 
-@pytest.mark.parametrize("name", sorted(p.stem for p in RECIPES.glob("*.toml")))
-def test_every_recipe_of_ours_is_complete(name: str) -> None:
+@pytest.mark.parametrize("name", sorted(p.stem for p in RECIPES.glob("*.toml") if p.stem != "wide"))
+def test_every_recipe_of_ours_that_trains_is_complete(name: str) -> None:
     every = {f"{n}.{w}" for n in ("role", "song", "mix") for w in ("teacher", "student")}
     assert every - set(load_recipe(name).stages) <= {"role.teacher"}  # who copies nobody needs no teacher
 
