@@ -13,13 +13,14 @@ from model_compression.data import vocoder
 from model_compression.data.composer_song import Note
 from model_compression.data.performance import SAMPLE_RATE_HZ
 from model_compression.data.tone_colour import coloured
+from model_compression.data.vocal_parts import phrases
 from model_compression.data.voices import RECORDED, Voice, choose, recording, texts_of, utterance
 
 Audio = NDArray[np.float32]
 SHARE_AS_RECORDED = 0.65  # of what people say; the rest is taken apart and put together, as another body would say it
 VARISPEED = (0.9, 1.12)
 HASTE = (1.0, 1.4)  # of who talks over a beat, beside the pace of before
-BREATH_S, BREAK_OFF_S, SHORTEST_WORDS_S = 0.4, 0.06, 0.3
+BREAK_OFF_S, SHORTEST_WORDS_S = 0.06, 0.3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,8 +158,9 @@ def recite(
     out = np.zeros(n_frames, np.float32)
     hasty = replace(person, pace=person.pace * float(rng.uniform(*HASTE)))
     pool = [text for purpose in ("host", "guest") for text in texts_of(person.voice, purpose)]
-    for begin_s, until_s in _phrases_s(notes):
-        at_s, end_s = begin_s, min(until_s, n_frames / SAMPLE_RATE_HZ)
+    for phrase in phrases(notes) if notes else ():
+        at_s = phrase[0].begin_s
+        end_s = min(phrase[-1].begin_s + phrase[-1].length_s, n_frames / SAMPLE_RATE_HZ)
         while at_s < end_s - SHORTEST_WORDS_S:
             sound = speak(rng, hasty, pool[int(rng.integers(len(pool)))], cache_dir=cache_dir)
             sound = sound[: round((end_s - at_s) * SAMPLE_RATE_HZ)].copy()
@@ -166,18 +168,6 @@ def recite(
             sound[len(sound) - n_fade :] *= np.linspace(1.0, 0.0, n_fade, dtype=np.float32)
             at_s = max(_place(out, sound, at_s), at_s + SHORTEST_WORDS_S)
     return out[:, None]
-
-
-def _phrases_s(notes: tuple[Note, ...]) -> list[tuple[float, float]]:
-    """Return begin and end of what is sung or said in one breath."""
-    phrases: list[tuple[float, float]] = []
-    for note in sorted(notes, key=lambda n: n.begin_s):
-        end_s = note.begin_s + note.length_s
-        if phrases and note.begin_s - phrases[-1][1] < BREATH_S:
-            phrases[-1] = (phrases[-1][0], max(phrases[-1][1], end_s))
-        else:
-            phrases.append((note.begin_s, end_s))
-    return phrases
 
 
 def _place(into: Audio, sound: Audio, at_s: float) -> float:
